@@ -1,0 +1,92 @@
+"""Dense per-domain gradients of one layer, ``G_k = K * D_k' X_k``, whole or a few rows of W at a time."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from isograd.gradients import LocalMethod
+
+__all__ = ["accumulate", "merge_dense", "merge_tokens"]
+
+# Bytes of the [K, tile, n] buffer. On a CPU it should stay in the second-level cache between the products that write
+# it and the merge that reads it (measured: 0.5 to 2 MiB are alike, 8 MiB is slower); on a GPU tiles cost launches.
+_TILE_BYTES = {"cpu": 2**20}
+_TILE_BYTES_ELSEWHERE = 2**28
+
+
+def merge_tokens(
+    method: LocalMethod, X: Float[Tensor, "tokens n"], D: Float[Tensor, "tokens m"], tokens: list[int]
+) -> Float[Tensor, "m n"]:
+    """The merged direction of a layer straight from its tokens; the K dense gradients never exist at once.
+
+    Args:
+        method: its ``merge`` is called on blocks of rows of W.
+        X, D: inputs and output gradients, sorted by domain.
+        tokens: how many of them belong to each domain.
+    """
+    X, D = _upcast(X, D)
+    K, m, n = len(tokens), D.shape[1], X.shape[1]
+    tile = _tile_rows(X, K, m)
+    buffer = X.new_empty(K, tile, n, dtype=_gradient_dtype(X))
+    direction = buffer.new_empty(m, n)
+    for start in range(0, m, tile):
+        block = buffer[:, : min(tile, m - start)]
+        _products(block, X, D[:, start : start + tile], tokens, beta=0)
+        direction[start : start + tile] = method.merge(block)
+    return direction
+
+
+def accumulate(
+    total: Float[Tensor, "K m n"] | None, X: Float[Tensor, "tokens n"], D: Float[Tensor, "tokens m"], tokens: list[int]
+) -> Float[Tensor, "K m n"]:
+    """Add the dense gradients of these tokens to ``total``, in place."""
+    X, D = _upcast(X, D)
+    if total is None:
+        total = X.new_zeros(len(tokens), D.shape[1], X.shape[1], dtype=_gradient_dtype(X))
+    _products(total, X, D, tokens, beta=1)
+    return total
+
+
+def merge_dense(method: LocalMethod, grads: Float[Tensor, "K m n"]) -> Float[Tensor, "m n"]:
+    """The merged direction from accumulated gradients, tile by tile so that temporaries stay small."""
+    K, m, _ = grads.shape
+    tile = _tile_rows(grads, K, m)
+    direction = grads.new_empty(grads.shape[1:])
+    for start in range(0, m, tile):
+        direction[start : start + tile] = method.merge(grads[:, start : start + tile])
+    return direction
+
+
+def _tile_rows(like: Tensor, K: int, m: int) -> int:
+    row_bytes = K * like.shape[-1] * max(4, like.element_size())
+    rows = _TILE_BYTES.get(like.device.type, _TILE_BYTES_ELSEWHERE) // row_bytes
+    return min(m, max(16, rows // 16 * 16))
+
+
+def _gradient_dtype(X: Tensor) -> torch.dtype:
+    return torch.float64 if X.dtype == torch.float64 else torch.float32
+
+
+def _upcast(X: Tensor, D: Tensor) -> tuple[Tensor, Tensor]:
+    """Half-precision rows in a form whose products are summed in float32.
+
+    X takes the dtype of D first: that is the precision in which the layer multiplied it (autocast).
+    """
+    X = X.to(D.dtype)
+    if D.dtype in (torch.bfloat16, torch.float16) and not D.is_cuda:
+        return X.float(), D.float()
+    return X, D
+
+
+def _products(out: Tensor, X: Tensor, D: Tensor, tokens: list[int], *, beta: int) -> None:
+    """``out_k = beta * out_k + K * D_k' X_k`` for each domain k."""
+    K = len(tokens)
+    parts = zip(out, X.split(tokens), D.split(tokens), strict=True)
+    for target, X_k, D_k in parts:
+        if out.dtype == X.dtype:
+            torch.addmm(target, D_k.mT, X_k, beta=beta, alpha=K, out=target)
+        else:  # CUDA multiplies half precision at full speed and sums into float32
+            product = torch.mm(D_k.mT, X_k, out_dtype=out.dtype).mul_(K)
+            target.copy_(target + product if beta else product)

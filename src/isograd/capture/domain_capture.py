@@ -1,0 +1,254 @@
+"""Per-domain gradients of every LoRA layer from one forward and one backward pass."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from isograd.capture._dense import accumulate, merge_dense, merge_tokens
+from isograd.capture._layers import Layer, check_layer, find_layers
+from isograd.capture._rows import RowPlan, gather_tokens, plan_rows
+from isograd.common.errors import UserError
+from isograd.gradients import LocalMethod, chain_rule, gaussian_test_matrix
+
+__all__ = ["DomainCapture"]
+
+
+class DomainCapture:
+    """Runs a :class:`~isograd.gradients.LocalMethod` inside the backward pass of a PEFT model.
+
+    At a LoRA layer with input rows x and output-gradient rows d, the gradient of domain k's loss with respect to the
+    effective weight ``W = W0 + s * B @ A`` is exactly ``G_k = K * D_k' X_k`` over the rows of domain k: whatever K
+    is, nothing but this product is needed beside the ordinary backward pass, and no gradient of the base weight (it
+    may be quantized). Exact under gradient checkpointing of both kinds and gradient accumulation. ::
+
+        capture = DomainCapture(model, make_method("iga", tau=1.0), num_domains=4)
+        with capture.micro_batch(domains):
+            loss = torch.stack([loss_of_domain_k ...]).mean()
+            loss.backward()
+        capture.write_gradients()
+        optimizer.step()
+
+    Loss convention: the scalars backpropagated in a window (the micro-batches of one optimizer step) sum to
+    ``mean_k L_k``; that is where the factor K comes from. Whatever is added to the loss counts for the domain of
+    the row through which its gradient flows, so a term that compares the rows of a set gives each domain its own
+    rows' share.
+
+    Memory: with one micro-batch per window, one dense [m n] matrix of one layer at a time, plus a tile. With more,
+    the mask can only be computed from the summed gradients, so K dense gradients of every layer are held between
+    them: K times the adapted base weights in float32. Prefer a larger batch with gradient checkpointing.
+
+    Args:
+        model: a PEFT model (or any module that holds PEFT LoRA layers); its adapter is the one trained.
+        method: a local method.
+        num_domains: K, at least 2.
+        adapter: name of the adapter; by default the active one.
+        seed: names the random test matrices of a randomized SVD. They depend on the seed and the shape only, so a
+            resumed run repeats an uninterrupted one.
+        keep_dense: keep the dense per-domain gradients in :attr:`dense_gradients` (tests, research; K dense
+            gradients of every layer in memory).
+
+    Raises:
+        UserError: what could not be exact: LoRA dropout, DoRA or another variant, lora_bias, LoRA on embeddings or
+            convolutions, several active adapters, a merged adapter, trainable parameters that are not A or B, more
+            than one process; the line names the layer and the mend.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        method: LocalMethod,
+        *,
+        num_domains: int,
+        adapter: str | None = None,
+        seed: int = 0,
+        keep_dense: bool = False,
+    ) -> None:
+        if num_domains < 2:
+            raise UserError(f"num_domains is {num_domains}; a local method compares at least 2 domains")
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            world = torch.distributed.get_world_size()
+            if world > 1:
+                raise UserError(
+                    f"{world} processes: each would mask by the gradients of its own rows only; train in one process"
+                )
+        self.method = method
+        self.num_domains = num_domains
+        self.layers = find_layers(model, adapter)
+        self.dense_gradients: dict[str, Float[Tensor, "K m n"]] = {}
+        """Layer name -> per-domain gradients of the last finished window; empty unless ``keep_dense``."""
+        self._seed = seed
+        self._keep_dense = keep_dense
+        self._plan: RowPlan | None = None
+        self._streaming = False
+        self._fired: set[str] = set()
+        self._seen = [0] * num_domains
+        self._open = False
+        self._totals: dict[str, Tensor] = {}
+        self._updates: dict[str, tuple[Tensor, Tensor]] = {}
+        self._test_matrices: dict[tuple[Any, ...], Tensor] = {}
+        self._handles = [
+            layer.module.register_forward_hook(self._hook(layer), with_kwargs=True) for layer in self.layers
+        ]
+
+    @contextlib.contextmanager
+    def micro_batch(self, domains: Int[Tensor, " rows"], first: bool = True, last: bool = True) -> Iterator[None]:
+        """Capture the forward and backward pass inside the block; outside of one the hooks do nothing.
+
+        Args:
+            domains: domain index of each row of the batch, in any order, in any numbers.
+            first: this micro-batch begins a window; whatever an unfinished one left is dropped.
+            last: this micro-batch ends the window.
+
+        Raises:
+            UserError: bad domain indices; a window that began without ``first``; a domain without any row in the
+                whole window; a layer that ran twice, or on other rows than those given.
+        """
+        plan = plan_rows(domains, self.num_domains)
+        if first:
+            self._clear()
+            for layer in self.layers:
+                check_layer(layer)  # adapters can be merged or switched between steps
+            self._open = True
+        elif not self._open:
+            raise UserError("micro_batch(first=False) without an open window; pass first=True to the first micro-batch")
+        self._seen = [a + b for a, b in zip(self._seen, plan.counts, strict=True)]
+        if last and 0 in self._seen:
+            raise UserError(
+                f"domain {self._seen.index(0)} has no row in this optimizer step; keep whole isomer sets in a batch"
+            )
+        self._plan, self._streaming = plan, first and last and not self._keep_dense
+        self._fired.clear()
+        try:
+            yield
+        except BaseException:
+            self._clear()
+            raise
+        finally:
+            self._plan = None
+        if last:
+            self._finish_totals()
+            self._open = False
+
+    def write_gradients(self) -> None:
+        """Set ``.grad`` of every LoRA A and B to the method's gradient, over what autograd accumulated, and clear.
+
+        A layer that took no part in the window gets None, as from autograd.
+
+        Raises:
+            UserError: no window was finished since the last call.
+        """
+        if self._open or not self._updates:
+            raise UserError("no captured gradients: run forward and backward inside micro_batch(..., last=True) first")
+        for layer in self.layers:
+            update = self._updates.get(layer.name)
+            for index, factor in enumerate((layer.A, layer.B)):
+                if factor.requires_grad:
+                    factor.grad = None if update is None else update[index].to(factor.dtype)
+        self._updates.clear()
+
+    def remove(self) -> None:
+        """Take the hooks off the model and free what is held."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._clear()
+        self._test_matrices.clear()
+
+    def _clear(self) -> None:
+        self._open = False
+        self._seen = [0] * self.num_domains
+        self._totals.clear()
+        self._updates.clear()
+        self.dense_gradients = {}
+
+    def _hook(self, layer: Layer) -> Any:
+        def forward_hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+            plan = self._plan
+            if plan is None or not torch.is_grad_enabled() or layer.module.disable_adapters:
+                return None
+            x = args[0] if args else kwargs["x"]
+            _check_rows(layer, plan, x, output)
+            return _Tap.apply(output, x, self, layer, plan)
+
+        return forward_hook
+
+    @torch.no_grad()
+    def _record(self, layer: Layer, plan: RowPlan, x: Tensor, grad: Tensor) -> None:
+        """Called once per layer, in its backward."""
+        if plan is not self._plan:
+            raise UserError(f"layer {layer.name}: backward ran outside of its micro_batch block; move it inside")
+        if layer.name in self._fired:
+            raise UserError(
+                f"layer {layer.name}: ran twice in one pass (a shared module, or two forward passes), so its domains' "
+                "gradients cannot be told apart; leave it out of target_modules, or run one forward per micro_batch"
+            )
+        self._fired.add(layer.name)
+        X, D, tokens = gather_tokens(plan, x, grad)
+        # A backward pass called under autocast must not round these products.
+        with torch.autocast(D.device.type, enabled=False):
+            if self._streaming:
+                self._finish(layer, merge_tokens(self.method, X, D, tokens))
+            else:
+                self._totals[layer.name] = accumulate(self._totals.get(layer.name), X, D, tokens)
+
+    @torch.no_grad()
+    def _finish_totals(self) -> None:
+        for layer in self.layers:
+            total = self._totals.pop(layer.name, None)
+            if total is not None:
+                if self._keep_dense:
+                    self.dense_gradients[layer.name] = total
+                with torch.autocast(total.device.type, enabled=False):
+                    self._finish(layer, merge_dense(self.method, total))
+
+    def _finish(self, layer: Layer, direction: Tensor) -> None:
+        rank = layer.A.shape[0]
+        kept = self.method.project(direction, rank, self._test_matrix(direction, rank))
+        self._updates[layer.name] = chain_rule(kept, layer.A, layer.B, layer.scaling)
+
+    def _test_matrix(self, direction: Tensor, rank: int) -> Tensor | None:
+        columns = self.method.test_columns(rank)
+        if columns == 0:
+            return None
+        key = (direction.shape[1], columns, direction.dtype, direction.device)
+        if key not in self._test_matrices:
+            self._test_matrices[key] = gaussian_test_matrix(
+                key[0], columns, seed=self._seed, dtype=direction.dtype, device=direction.device
+            )
+        return self._test_matrices[key]
+
+
+class _Tap(torch.autograd.Function):
+    """The identity on a layer's output, which sees the layer's input and its output's gradient in the backward pass.
+
+    An autograd node, not a tensor hook: a hook's closure would keep x alive and defeat checkpointing, a saved tensor
+    is recomputed with the rest.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, x: Tensor, capture: DomainCapture, layer: Layer, plan: RowPlan) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.capture, ctx.layer, ctx.plan = capture, layer, plan
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
+        (x,) = ctx.saved_tensors
+        ctx.capture._record(ctx.layer, ctx.plan, x, grads[0])
+        return grads[0], None, None, None, None
+
+
+def _check_rows(layer: Layer, plan: RowPlan, x: Any, output: Any) -> None:
+    if not isinstance(output, Tensor) or x.shape[:-1] != output.shape[:-1]:
+        raise UserError(f"layer {layer.name}: does not map rows to rows; leave it out of target_modules")
+    if x.dim() < 2 or x.shape[0] != plan.rows:
+        raise UserError(
+            f"layer {layer.name}: its input of shape {tuple(x.shape)} does not begin with the {plan.rows} rows of the "
+            "batch (packed, flattened or routed tokens); turn packing off, or leave the layer out of target_modules"
+        )

@@ -1,0 +1,38 @@
+"""Empirical risk minimization: the baseline every other method is measured against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor
+
+from isograd.gradients._base import LossMethod
+from isograd.gradients._checks import one_of
+
+__all__ = ["Erm"]
+
+
+@dataclass(frozen=True)
+class Erm(LossMethod):
+    """Plain supervised fine-tuning on the rows of all domains.
+
+    ``balance="domain"`` gives each domain the same weight, ``mean_k L_k``: the objective whose gradient the methods
+    that compare domains start from. ``balance="token"`` gives each supervised token the same weight,
+    ``sum_k t_k L_k / sum_k t_k``: what a trainer that knows no domains minimizes. They agree where the domains have
+    equal token counts t_k.
+
+    Raises:
+        UserError: ``balance`` is neither of the two.
+    """
+
+    balance: Literal["domain", "token"] = "domain"
+
+    def __post_init__(self) -> None:
+        one_of("erm", "balance", self.balance, ("domain", "token"))
+
+    def combine(self, losses: Float[Tensor, " K"], tokens: Float[Tensor, " K"]) -> Float[Tensor, ""]:
+        if self.balance == "domain":
+            return losses.mean()
+        return (losses * (tokens / tokens.sum())).sum()

@@ -1,0 +1,42 @@
+"""Names of methods, for configs and the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+from isograd.common.errors import UserError
+from isograd.gradients._base import Method
+from isograd.gradients._erm import Erm
+from isograd.gradients._iga import Iga
+
+__all__ = ["METHODS", "make_method"]
+
+METHODS: dict[str, type[Method]] = {
+    "erm": Erm,
+    "iga": Iga,
+}
+
+
+def make_method(name: str, **params: Any) -> Method:
+    """The method of this name with these hyperparameters, the others at their defaults.
+
+    Raises:
+        UserError: no such method or parameter (with the nearest name), or a value out of range.
+    """
+    if name not in METHODS:
+        raise UserError(f"unknown method {name!r}{_nearest(name, METHODS)}")
+    method = METHODS[name]
+    known = [field.name for field in dataclasses.fields(method)]
+    for param in params:
+        if param not in known:
+            raise UserError(f"method {name!r} has no parameter {param!r}{_nearest(param, known)}")
+    return method(**params)
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    words = sorted(known)
+    near = difflib.get_close_matches(word, words, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(words) or 'none'}"
