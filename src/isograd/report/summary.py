@@ -1,0 +1,180 @@
+"""Runs gathered into methods, and their numbers averaged over seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from isograd.common.seeding import derive_seed
+from isograd.report.colors import dash, slot
+from isograd.report.runs import Run, SplitScore
+
+__all__ = ["CHANCE", "SPLITS", "Cell", "Method", "SplitName", "average", "describe_split", "group_runs", "split_order"]
+
+# The answers of the built-in tasks are yes or no, half of each.
+CHANCE = 0.5
+
+_RESAMPLES = 2000
+
+_T = TypeVar("_T")
+
+
+class SplitName(NamedTuple):
+    """What people call a split, and what is different about it."""
+
+    title: str
+    note: str
+
+
+SPLITS = {
+    "id": SplitName("in distribution", "training domains, cue as in training"),
+    "ood_domain": SplitName("unseen domains", "domains never trained on"),
+    "cue_random": SplitName("cue random", "the cue carries no information"),
+    "cue_reversed": SplitName("cue reversed", "the cue points to the wrong answer"),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of one method: the mean over ``n`` seeds, its spread, and a 95% interval.
+
+    With two seeds or more, ``sd`` is their sample standard deviation and the interval is a bootstrap over seeds.
+    With one seed there is no ``sd``, and the interval is the run's own (over isomer sets), if it has one.
+    """
+
+    mean: float
+    n: int
+    sd: float | None = None
+    interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Method:
+    """All runs that share a label. ``index`` is its place in the report, ``slot`` its color, ``dash`` its line."""
+
+    label: str
+    index: int
+    slot: int
+    dash: tuple[float, ...]
+    base: bool
+    runs: tuple[Run, ...]
+
+    @property
+    def scored(self) -> list[Run]:
+        """The runs that finished and were evaluated, by seed."""
+        return sorted((run for run in self.runs if run.trouble is None), key=lambda run: run.seed)
+
+    @property
+    def logged(self) -> bool:
+        """Whether any run left a training log."""
+        return any(run.training for run in self.runs)
+
+    @property
+    def is_erm(self) -> bool:
+        """Whether this is empirical risk minimization, to which the others are compared."""
+        return self.label.casefold() == "erm"
+
+    def over_seeds(
+        self,
+        value: Callable[[Run], float | None],
+        interval: Callable[[Run], tuple[float, float] | None] = lambda _: None,
+    ) -> Cell | None:
+        """``value`` averaged over the scored runs that have it; ``interval`` serves where there is one seed."""
+        found = [(run, number) for run in self.scored if (number := value(run)) is not None]
+        if not found:
+            return None
+        return average([number for _, number in found], interval(found[0][0]) if len(found) == 1 else None)
+
+    def accuracy(self, split: str) -> Cell | None:
+        """Share of right answers in a split, in [0, 1]."""
+        return self.over_seeds(
+            lambda run: _of(run, split, lambda score: score.accuracy),
+            lambda run: _of(run, split, lambda score: score.accuracy_ci),
+        )
+
+    def chain_accuracy(self, split: str) -> Cell | None:
+        """Share of right reasoning chains in a split, in [0, 1]."""
+        return self.over_seeds(
+            lambda run: _of(run, split, lambda score: score.chain_accuracy),
+            lambda run: _of(run, split, lambda score: score.chain_accuracy_ci),
+        )
+
+    def domain_accuracy(self, split: str, domain: str, *, chain: bool = False) -> Cell | None:
+        """Share of right answers (or chains) in one domain of a split, in [0, 1]."""
+
+        def value(score: SplitScore) -> float | None:
+            found = score.by_domain.get(domain)
+            return None if found is None else found.chain_accuracy if chain else found.accuracy
+
+        return self.over_seeds(lambda run: _of(run, split, value))
+
+    def lcs(self, pooling: str, side: str) -> Cell | None:
+        """Distance of pooled representations; ``pooling`` is mean or last, ``side`` within or between."""
+        return self.over_seeds(lambda run: getattr(getattr(run.lcs, pooling), side))
+
+    def seconds(self) -> Cell | None:
+        """Wall time of training in seconds; the untrained student has none."""
+        return None if self.base else self.over_seeds(lambda run: run.seconds)
+
+    def time_ratio(self, other: Method) -> float | None:
+        """Mean training time over that of ``other``."""
+        mine, theirs = self.seconds(), other.seconds()
+        return mine.mean / theirs.mean if mine and theirs and theirs.mean > 0 else None
+
+    def difference(self, other: Method, split: str) -> Cell | None:
+        """Accuracy minus that of ``other``, paired on common seeds; None with fewer than two of them."""
+        mine = {run.seed: run.splits[split].accuracy for run in self.scored if split in run.splits}
+        theirs = {run.seed: run.splits[split].accuracy for run in other.scored if split in run.splits}
+        common = sorted(mine.keys() & theirs.keys())
+        return average([mine[seed] - theirs[seed] for seed in common]) if len(common) > 1 else None
+
+
+def group_runs(runs: Sequence[Run]) -> list[Method]:
+    """Methods in order of their first run; colors go to the trained ones in that order."""
+    by_label: dict[str, list[Run]] = {}
+    for run in runs:
+        by_label.setdefault(run.label, []).append(run)
+    methods: list[Method] = []
+    trained = 0
+    for label, members in by_label.items():
+        base = all(run.base for run in members)
+        methods.append(
+            Method(label, len(methods), slot(trained, base=base), dash(trained), base, tuple(members)),
+        )
+        trained += not base
+    return methods
+
+
+def split_order(methods: Sequence[Method]) -> list[str]:
+    """The splits that were evaluated: the known ones first, then the others by name."""
+    found = {split for method in methods for run in method.scored for split in run.splits}
+    return [split for split in SPLITS if split in found] + sorted(found - SPLITS.keys())
+
+
+def describe_split(split: str) -> SplitName:
+    """The title and note of a split; an unknown one is called by its name."""
+    return SPLITS.get(split, SplitName(split.replace("_", " "), ""))
+
+
+def average(values: Sequence[float], interval: tuple[float, float] | None = None) -> Cell:
+    """Mean, sample standard deviation and 95% percentile bootstrap interval over seeds.
+
+    With one value there is nothing to resample and ``interval`` is taken instead. The report reads run folders only,
+    so it does not borrow the bootstrap of the evaluation room; over a handful of seeds these lines are all it takes.
+    """
+    data = np.asarray(values, dtype=np.float64)
+    if len(data) == 1:
+        return Cell(float(data[0]), 1, None, interval)
+    generator = np.random.default_rng(derive_seed("report", "seeds"))
+    means = data[generator.integers(len(data), size=(_RESAMPLES, len(data)))].mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Cell(math.fsum(values) / len(data), len(data), float(data.std(ddof=1)), (float(low), float(high)))
+
+
+def _of(run: Run, split: str, value: Callable[[SplitScore], _T | None]) -> _T | None:
+    score = run.splits.get(split)
+    return None if score is None else value(score)
