@@ -1,0 +1,164 @@
+"""The figures of the page: accuracy bars of one split, and training curves. Small panels that a page lays out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+
+from isograd.report.runs import Run
+from isograd.report.summary import CHANCE, Method, describe_split
+from isograd.report.svg import GRID, INK, MUTED, PAGE, drawing, slot_color, to_svg
+from isograd.report.words import percent, shorten, span_of
+
+__all__ = ["accuracy_panel", "curve_panel", "training_series"]
+
+# One unit is one CSS pixel when a panel is shown at its natural width, which is about a phone's.
+_WIDTH = 300
+_ROW = 36
+_FONT = 12
+_PER_INCH = 72
+# From here on a logarithmic axis shows the late differences that a linear one flattens.
+_LOG_FROM = 30
+
+Series = dict[float, float]
+
+
+def accuracy_panel(methods: Sequence[Method], split: str) -> Markup:
+    """Horizontal bars, one per method, with intervals and the chance line."""
+    said = []
+    with drawing(_FONT):
+        height = _ROW * len(methods) + 26
+        figure = Figure(figsize=(_WIDTH / _PER_INCH, height / _PER_INCH))
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.set_axis_off()
+        axes.set_xlim(-0.01, 1.01)
+        axes.set_ylim(height, 0)
+        for row, method in enumerate(methods):
+            top = row * _ROW
+            cell = method.accuracy(split)
+            interval = None if cell is None else cell.interval
+            value = "no result" if cell is None else percent(cell.mean)
+            said.append(f"{method.label} {value}" + (f" ({span_of(interval)})" if interval else ""))
+            axes.text(0, top + 13, shorten(method.label, 38), color=INK, ha="left")
+            axes.text(1, top + 13, value, color=MUTED if cell is None else INK, ha="right")
+            axes.barh(top + 23, 1, height=9, color=GRID, alpha=0.55, linewidth=0)
+            if cell is not None:
+                axes.barh(top + 23, cell.mean, height=9, color=slot_color(method.slot), linewidth=0)
+            if interval is not None:
+                _whisker(axes, interval, top + 23)
+            axes.vlines(CHANCE, top + 16.5, top + 29.5, color=INK, linewidth=1, linestyles=(0, (2, 1.5)))
+        foot = height - 8
+        axes.text(0, foot, "0", color=MUTED, ha="left")
+        axes.text(CHANCE, foot, f"chance {percent(CHANCE)}", color=MUTED, ha="center")
+        axes.text(1, foot, "100%", color=MUTED, ha="right")
+        title = describe_split(split).title
+        described = f"Accuracy, {title}: {'; '.join(said)}. Chance is {percent(CHANCE)}."
+        return to_svg(figure, f"bars-{split}", described)
+
+
+def _whisker(axes: Axes, interval: tuple[float, float], y: float) -> None:
+    low, high = interval
+    # A halo of the page's color: on dark ground light ink would drown in the bright bar.
+    for color, width in ((PAGE, 3.2), (INK, 1.2)):
+        axes.hlines(y, low, high, color=color, linewidth=width)
+        axes.vlines([low, high], y - 3, y + 3, color=color, linewidth=width)
+
+
+def training_series(method: Method, key: str) -> list[Series]:
+    """``{step: value}`` of one logged number, for each run that logged it, failed runs included."""
+
+    def of(run: Run) -> Series:
+        return {row["step"]: row[key] for row in run.training if key in row}
+
+    return [series for run in sorted(method.runs, key=lambda run: run.seed) if (series := of(run))]
+
+
+def curve_panel(
+    methods: Sequence[Method], key: str, figure_key: str, name: str, together: Sequence[str] = ()
+) -> Markup | None:
+    """One line per method over training steps: the mean over seeds, with each seed drawn faintly behind it.
+
+    Args:
+        methods: whose runs to draw.
+        key: the logged number, for example ``loss/medicine``.
+        figure_key: unique on the page.
+        name: what the number is, for the description.
+        together: further keys whose panels stand beside this one, so that all share one vertical axis.
+
+    Returns:
+        None where no run logged ``key``.
+    """
+    curves = [(method, series) for method in methods if (series := training_series(method, key))]
+    if not curves:
+        return None
+    said = []
+    with drawing(_FONT):
+        height = 190
+        figure = Figure(figsize=(_WIDTH / _PER_INCH, height / _PER_INCH))
+        axes = figure.add_axes((40 / _WIDTH, 36 / height, 1 - 50 / _WIDTH, 1 - 46 / height))
+        for method, seeds in curves:
+            color = slot_color(method.slot)
+            mean = _mean(seeds)
+            if len(seeds) > 1:
+                for single in seeds:
+                    axes.plot(*_points(single), color=color, linewidth=0.8, alpha=0.35)
+            axes.plot(*_points(mean), color=color, linewidth=1.7, linestyle=(0, method.dash) if method.dash else "-")
+            said.append(f"{method.label} {_first_and_last(mean)}")
+        rows = [row for method in methods for run in method.runs for row in run.training]
+        scale = _set_scale(axes, [row[one] for row in rows for one in {key, *together} & row.keys()])
+        _style(axes)
+        return to_svg(figure, figure_key, f"{name} by training step{scale}: {'; '.join(said)}.")
+
+
+def _mean(seeds: Sequence[Series]) -> Series:
+    """The mean at the steps that all seeds logged; the longest series alone where they share none."""
+    common = set.intersection(*(set(series) for series in seeds))
+    if not common:
+        return max(seeds, key=len)
+    return {step: math.fsum(series[step] for series in seeds) / len(seeds) for step in common}
+
+
+def _points(series: Series) -> tuple[list[float], list[float]]:
+    """Steps and values in order, thinned evenly where a line has more points than a panel has pixels; ends stay."""
+    steps = sorted(series)
+    if len(steps) > _WIDTH:
+        steps = [*steps[: -1 : math.ceil(len(steps) / _WIDTH)], steps[-1]]
+    return steps, [series[step] for step in steps]
+
+
+def _first_and_last(series: Series) -> str:
+    first, last = min(series), max(series)
+    return f"from {series[first]:.3g} at step {first:g} to {series[last]:.3g} at step {last:g}"
+
+
+def _set_scale(axes: Axes, values: Sequence[float]) -> str:
+    low, high = min(values), max(values)
+    if low > 0 and high / low > _LOG_FROM:
+        axes.set_yscale("log")
+        axes.set_ylim(low / 1.2, high * 1.2)
+        axes.yaxis.set_minor_locator(NullLocator())
+        scale = " (logarithmic)"
+    else:
+        # A bottom of zero, so that heights compare honestly.
+        axes.set_ylim(min(0, low * 1.06), max(0, high * 1.06) or 1)
+        axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+        scale = ""
+    # matplotlib writes powers of ten as formulas, which are off here.
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    return scale
+
+
+def _style(axes: Axes) -> None:
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10], integer=True))
+    axes.set_xlabel("step", color=MUTED, labelpad=2)
+    axes.tick_params(colors=MUTED, length=0, pad=4)
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(GRID)

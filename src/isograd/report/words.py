@@ -1,0 +1,140 @@
+"""The words of the report: numbers as text, the headline, and the notices that keep readers from over-reading."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from isograd.report.summary import CHANCE, Method, describe_split, split_order
+
+__all__ = ["findings", "headline", "notices", "percent", "shorten", "span_of"]
+
+# Fewer seeds than this support no claim about a method.
+_SEEDS_FOR_A_CLAIM = 5
+_NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+# Settings that differ between the seeds of one method without making it another method.
+_PER_RUN = ("name", "label", "output", "output_dir", "run_name", "logging_dir")
+
+
+def percent(rate: float) -> str:
+    """A rate in [0, 1] as whole percent."""
+    return f"{100 * rate:.0f}%"
+
+
+def span_of(interval: tuple[float, float]) -> str:
+    """An interval of rates in words."""
+    return f"95% interval {100 * interval[0]:.0f} to {percent(interval[1])}"
+
+
+def shorten(text: str, length: int) -> str:
+    """At most ``length`` characters, with an ellipsis where some were left out."""
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
+def headline(methods: Sequence[Method]) -> str:
+    """One sentence: what was compared."""
+    trained = [method for method in methods if not method.base]
+    if not trained:
+        return "The untrained student was evaluated; no training was compared."
+    names = _listed([method.label for method in trained])
+    if len(trained) == 1:
+        text = f"One student was distilled on isomer sets with {names}"
+    else:
+        text = f"{_number(len(trained)).capitalize()} ways of distilling on isomer sets were compared: {names}"
+    if any(method.base for method in methods):
+        text += (
+            ". The untrained student stands beside them for reference"
+            if len(trained) > 1
+            else (" and set beside the untrained one")
+        )
+    return text + "."
+
+
+def findings(methods: Sequence[Method]) -> list[str]:
+    """What came out, one short sentence per split that says most: the familiar case and the hardest one."""
+    splits = split_order(methods)
+    hardest = next((split for split in ("cue_reversed", "ood_domain", "cue_random") if split in splits), None)
+    sentences = []
+    for split in dict.fromkeys(["id" if "id" in splits else None, hardest]):
+        if split is None:
+            continue
+        scores = [
+            (method.label, cell.mean)
+            for method in methods
+            if not method.base and (cell := method.accuracy(split)) is not None
+        ]
+        if scores:
+            name = describe_split(split)
+            sentences.append(f"{name.title.capitalize()} ({name.note}): {_scores(scores)}.")
+    if sentences:
+        sentences.append(f"Guessing gives {percent(CHANCE)}.")
+    return sentences
+
+
+def notices(methods: Sequence[Method]) -> list[str]:
+    """Reasons not to read too much into this report."""
+    found = []
+    seeds = [len(method.scored) for method in methods if not method.base and method.scored]
+    if seeds and max(seeds) == 1:
+        found.append(
+            "One seed is an illustration, not evidence. Intervals below tell how sure the score of this one run is, "
+            "not how another run would turn out."
+        )
+    elif seeds and min(seeds) < _SEEDS_FOR_A_CLAIM:
+        found.append(
+            f"Some methods have only {_number(min(seeds))} {'seed' if min(seeds) == 1 else 'seeds'}. "
+            f"A claim about a method needs at least {_number(_SEEDS_FOR_A_CLAIM)}; with fewer, bootstrap intervals "
+            "are too narrow."
+        )
+    found += [
+        f"The runs of {method.label} differ in more than the seed: {_listed(keys[:6])}."
+        for method in methods
+        if (keys := _differing([run.config for run in method.scored]))
+    ]
+    steps = {run.steps for method in methods if not method.base for run in method.scored if run.steps is not None}
+    if len(steps) > 1:
+        found.append(f"The students were trained for different numbers of steps: {_listed(map(str, sorted(steps)))}.")
+    machines = {repr(run.machine) for method in methods if not method.base for run in method.scored}
+    if len(machines) > 1:
+        found.append("The runs come from different machines; their training times do not compare.")
+    troubled = [run for method in methods for run in method.runs if run.trouble]
+    if troubled:
+        verb = "run has" if len(troubled) == 1 else "runs have"
+        found.append(f"{_number(len(troubled)).capitalize()} {verb} no result and stay in the table with the reason.")
+    return found
+
+
+def _scores(scores: Sequence[tuple[str, float]]) -> str:
+    """Every score where they are few, else the range."""
+    if len(scores) <= 3:
+        return ", ".join(f"{label} {percent(value)}" for label, value in scores)
+    worst = min(scores, key=lambda score: score[1])
+    best = max(scores, key=lambda score: score[1])
+    return f"from {percent(worst[1])} ({worst[0]}) to {percent(best[1])} ({best[0]})"
+
+
+def _number(count: int) -> str:
+    return _NUMBER_WORDS[count] if count < len(_NUMBER_WORDS) else str(count)
+
+
+def _listed(names: Any) -> str:
+    items = list(names)
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def _differing(configs: Sequence[dict[str, Any]]) -> list[str]:
+    """Dotted names of the settings that differ between configurations."""
+    flat = [dict(_flat(config)) for config in configs]
+    keys = {key for config in flat for key in config if not _is_per_run(key.rsplit(".", 1)[-1])}
+    return sorted(key for key in keys if len({config.get(key) for config in flat}) > 1)
+
+
+def _is_per_run(name: str) -> bool:
+    return name in _PER_RUN or name.endswith("seed")
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
+    for key, value in config.items():
+        pairs += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", repr(value))]
+    return pairs
