@@ -28,8 +28,8 @@ _LOG_FROM = 30
 Series = dict[float, float]
 
 
-def accuracy_panel(methods: Sequence[Method], split: str) -> Markup:
-    """Horizontal bars, one per method, with intervals and the chance line."""
+def accuracy_panel(methods: Sequence[Method], split: str, figure_key: str) -> Markup:
+    """Horizontal bars, one per method, with intervals and the chance line; ``figure_key`` is unique on the page."""
     said = []
     with drawing(_FONT):
         height = _ROW * len(methods) + 26
@@ -58,7 +58,7 @@ def accuracy_panel(methods: Sequence[Method], split: str) -> Markup:
         axes.text(1, foot, "100%", color=MUTED, ha="right")
         title = describe_split(split).title
         described = f"Accuracy, {title}: {'; '.join(said)}. Chance is {percent(CHANCE)}."
-        return to_svg(figure, f"bars-{split}", described)
+        return to_svg(figure, figure_key, described)
 
 
 def _whisker(axes: Axes, interval: tuple[float, float], y: float) -> None:

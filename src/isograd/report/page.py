@@ -57,7 +57,10 @@ def build_report(run_dirs: Sequence[Path], output: Path, *, title: str = "Distil
         rivals=_rivals(methods, erm, splits),
         runs=runs,
         splits=[(split, describe_split(split)) for split in splits],
-        bars=[(describe_split(split), accuracy_panel(methods, split)) for split in splits],
+        bars=[
+            (describe_split(split), accuracy_panel(methods, split, f"bars-{number}"))
+            for number, split in enumerate(splits)
+        ],
         domains=[(split, domain) for split in splits for domain in _domains(methods, split)],
         overall_curves=_panels(methods, [("loss", "all domains"), ("consistency", "isomer consistency term")]),
         domain_curves=_panels(methods, [(f"{_LOSS}{name}", name) for name in _logged_domains(runs)]),

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from isograd.common.errors import UserError
 from isograd.common.files import read_json
@@ -44,7 +44,7 @@ def _one_line(value: Any) -> Any:
 Rate = Annotated[float, Field(ge=0, le=1)]
 Number = Annotated[float | None, BeforeValidator(_finite_or_none)]
 Interval = Annotated[tuple[float, float] | None, BeforeValidator(_interval_or_none)]
-Name = Annotated[str, BeforeValidator(_one_line), Field(min_length=1)]
+Name = Annotated[str, StringConstraints(min_length=1), BeforeValidator(_one_line)]
 
 
 class _Record(BaseModel):
