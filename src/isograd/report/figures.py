@@ -44,7 +44,7 @@ def accuracy_panel(methods: Sequence[Method], split: str, figure_key: str) -> Ma
             interval = None if cell is None else cell.interval
             value = "no result" if cell is None else percent(cell.mean)
             said.append(f"{method.label} {value}" + (f" ({span_of(interval)})" if interval else ""))
-            axes.text(0, top + 13, shorten(method.label, 38), color=INK, ha="left")
+            axes.text(0, top + 13, shorten(method.label, 30), color=INK, ha="left")
             axes.text(1, top + 13, value, color=MUTED if cell is None else INK, ha="right")
             axes.barh(top + 23, 1, height=9, color=GRID, alpha=0.55, linewidth=0)
             if cell is not None:
@@ -64,9 +64,8 @@ def accuracy_panel(methods: Sequence[Method], split: str, figure_key: str) -> Ma
 def _whisker(axes: Axes, interval: tuple[float, float], y: float) -> None:
     low, high = interval
     # A halo of the page's color: on dark ground light ink would drown in the bright bar.
-    for color, width in ((PAGE, 3.2), (INK, 1.2)):
+    for color, width in ((PAGE, 4), (INK, 1.8)):
         axes.hlines(y, low, high, color=color, linewidth=width)
-        axes.vlines([low, high], y - 3, y + 3, color=color, linewidth=width)
 
 
 def training_series(method: Method, key: str) -> list[Series]:

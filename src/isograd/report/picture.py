@@ -79,7 +79,7 @@ def _draw_bars(axes: Axes, methods: Sequence[Method], splits: Sequence[str]) -> 
     axes.set_xlim(-0.5, len(splits) - 0.5)
     axes.set_ylim(0, 1.09)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "25%", "50%", "75%", "100%"])
-    axes.set_xticks(range(len(splits)), [describe_split(split).title for split in splits])
+    axes.set_xticks(range(len(splits)), [shorten(describe_split(split).title, 20) for split in splits])
     seeds = {len(method.scored) for method in methods if not method.base}
     of = f" of {'one seed' if seeds == {1} else f'{seeds.pop()} seeds'}" if len(seeds) == 1 else ""
     _finish(axes, f"accuracy{of}, with 95% intervals", grid="y")
