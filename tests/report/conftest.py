@@ -29,6 +29,9 @@ WORDS = {
     "cooking": ("the jar of spoons", "holds", "gains"),
 }
 
+# Markup, quotes, a formula and a template expression.
+HOSTILE = "\"><script>document.title='hacked'</script><img src=x onerror=alert(1)>' $x^ {{ 7*7 }}"
+
 MakeRun = Callable[..., Path]
 
 
@@ -40,6 +43,18 @@ def make_run(tmp_path: Path) -> MakeRun:
         return write_run(tmp_path / "runs", label, seed, **changes)
 
     return make
+
+
+@pytest.fixture
+def hostile() -> str:
+    """What ``poison`` writes into every text."""
+    return HOSTILE
+
+
+@pytest.fixture(name="poison")
+def poison_fixture() -> Callable[[Path], None]:
+    """``poison(folder)`` puts hostile text into every field of a run folder that can hold text."""
+    return poison
 
 
 def write_run(root: Path, label: str, seed: int, **changes: Any) -> Path:
@@ -142,3 +157,22 @@ def example_rows(label: str, seed: int) -> list[dict[str, Any]]:
                     }
                 )
     return rows
+
+
+def poison(folder: Path) -> None:
+    """Put hostile text into every field of a run folder that can hold text."""
+    record = json.loads((folder / "run.json").read_text())
+    record |= {"name": HOSTILE, "label": HOSTILE, "error": HOSTILE, "config_hash": HOSTILE}
+    record |= {"config": {HOSTILE: HOSTILE}, "versions": {HOSTILE: HOSTILE}, "machine": {HOSTILE: HOSTILE}}
+    (folder / "run.json").write_text(json.dumps(record))
+    (folder / "training.jsonl").write_text(json.dumps({"step": 1, "loss": 2, f"loss/{HOSTILE}": 2}) + "\n")
+    if (folder / "metrics.json").exists():
+        metrics = json.loads((folder / "metrics.json").read_text())
+        score = metrics["splits"]["id"]
+        score["by_domain"] = {HOSTILE: score["by_domain"]["law"]}
+        metrics["splits"] = {"id": score, HOSTILE: score}
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+        text = dict.fromkeys(
+            ("set_id", "domain", "split", "cue", "problem", "reference", "answer", "completion", "predicted"), HOSTILE
+        )
+        (folder / "examples.jsonl").write_text(json.dumps({**text, "correct": False}) + "\n")

@@ -11,7 +11,6 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
-from test_report_page import poison
 
 from isograd.report import build_report
 
@@ -49,7 +48,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
 
 
 @pytest.fixture
-def page(make_run, tmp_path: Path) -> Path:
+def page(make_run, poison, tmp_path: Path) -> Path:
     runs = [make_run("untrained")]
     runs += [make_run(label, seed) for label in ("ERM", "IGA", "isomer consistency") for seed in range(2)]
     runs += [make_run("hostile", 0), make_run("hostile too", 1, status="failed")]

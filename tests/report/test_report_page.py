@@ -12,7 +12,6 @@ import pytest
 from isograd.common.errors import UserError
 from isograd.report import build_report, save_picture
 
-HOSTILE = "\"><script>document.title='hacked'</script><img src=x onerror=alert(1)>' $x^ {{ 7*7 }}"
 VOID = {"meta", "br", "link", "img", "line"}
 
 
@@ -116,35 +115,16 @@ def test_equal_folders_give_equal_bytes(many_runs, tmp_path) -> None:
     assert picture.startswith(b"\x89PNG")
 
 
-def poison(folder: Path) -> None:
-    """Put hostile text into every field of a run folder that can hold text."""
-    record = json.loads((folder / "run.json").read_text())
-    record |= {"name": HOSTILE, "label": HOSTILE, "error": HOSTILE, "config_hash": HOSTILE}
-    record |= {"config": {HOSTILE: HOSTILE}, "versions": {HOSTILE: HOSTILE}, "machine": {HOSTILE: HOSTILE}}
-    (folder / "run.json").write_text(json.dumps(record))
-    (folder / "training.jsonl").write_text(json.dumps({"step": 1, "loss": 2, f"loss/{HOSTILE}": 2}) + "\n")
-    if (folder / "metrics.json").exists():
-        metrics = json.loads((folder / "metrics.json").read_text())
-        score = metrics["splits"]["id"]
-        score["by_domain"] = {HOSTILE: score["by_domain"]["law"]}
-        metrics["splits"] = {"id": score, HOSTILE: score}
-        (folder / "metrics.json").write_text(json.dumps(metrics))
-        text = dict.fromkeys(
-            ("set_id", "domain", "split", "cue", "problem", "reference", "answer", "completion", "predicted"), HOSTILE
-        )
-        (folder / "examples.jsonl").write_text(json.dumps({**text, "correct": False}) + "\n")
-
-
-def test_hostile_text_is_text(make_run, tmp_path) -> None:
+def test_hostile_text_is_text(make_run, poison, hostile, tmp_path) -> None:
     runs = [make_run("ERM", 0), make_run("a"), make_run("b", status="failed")]
     for folder in runs[1:]:
         poison(folder)
-    text = build_report(runs, tmp_path / "report.html", title=HOSTILE).read_text(encoding="utf-8")
+    text = build_report(runs, tmp_path / "report.html", title=hostile).read_text(encoding="utf-8")
     page = Page(text)
     assert "script" not in page.tags
     assert "img" not in page.tags
     assert not any(name.startswith("on") for name, _ in page.attributes)
-    assert page.text.count(HOSTILE) > 10
+    assert page.text.count(hostile) > 10
     assert len(page.ids) == len(set(page.ids))
     assert not any(set("<>\"' ") & set(identity) for identity in page.ids)
     save_picture(runs, tmp_path / "picture.png")
