@@ -69,7 +69,7 @@ class Arithmetic(Family[Chain]):
 
     def _draw_any(self, rng: random.Random, depth: int) -> Chain:
         start = value = rng.randint(SMALLEST_AMOUNT, LARGEST - 1)
-        changes = []
+        changes: list[tuple[str, int]] = []
         while len(changes) < depth:
             operation, amount = rng.choice(OPERATIONS), rng.randint(SMALLEST_AMOUNT, LARGEST_AMOUNT)
             if 1 <= value + SIGNS[operation] * amount <= LARGEST:
@@ -86,9 +86,7 @@ class Arithmetic(Family[Chain]):
         exchanged = any(operation in ("receive", "send") for operation, _ in problem.changes)
         if exchanged:
             nodes.append(Node(id="p", type=NodeType.ENTITY, description="the partner of exchanges"))
-        for number, ((operation, amount), value) in enumerate(
-            zip(problem.changes, problem.values[1:], strict=True), 1
-        ):
+        for number, ((operation, amount), value) in enumerate(zip(problem.changes, problem.values[1:], strict=True), 1):
             before, given, after = f"q{number - 1}", f"a{number}", f"q{number}"
             arguments = [before, given]
             edges += [
@@ -127,9 +125,7 @@ class Arithmetic(Family[Chain]):
         ]
         return ReasoningGraph(nodes=tuple(nodes), edges=tuple(edges))
 
-    def tell(
-        self, problem: Chain, domain: Domain, rng: random.Random, *, held_out: bool, distractors: int
-    ) -> Telling:
+    def tell(self, problem: Chain, domain: Domain, rng: random.Random, *, held_out: bool, distractors: int) -> Telling:
         words = domain.words[self.name]
         common = {
             "holder": rng.choice(words["holder"]),

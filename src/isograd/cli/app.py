@@ -1,0 +1,229 @@
+"""The commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Robust reasoning distillation: isomer sets, gradients that agree across domains, honest proof.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+isomers = typer.Typer(help="Logical Isomer Sets: make them, look at them.", no_args_is_help=True)
+student = typer.Typer(help="The built-in student: what it can do, how to rebuild it.", no_args_is_help=True)
+app.add_typer(isomers, name="isomers")
+app.add_typer(student, name="student")
+
+
+@isomers.command("make")
+def isomers_make(
+    output: Annotated[Path, typer.Option("--output", "-o", help="JSON-lines file to write.")],
+    family: Annotated[str, typer.Option(help="Kind of logic.")] = "arithmetic",
+    size: Annotated[int, typer.Option(help="Number of sets.")] = 100,
+    seed: Annotated[int, typer.Option(help="Two seeds share no random draw.")] = 0,
+    split: Annotated[str, typer.Option(help="train, validation, id, ood_domain, cue_random, ...")] = "train",
+    domains: Annotated[str, typer.Option(help="Comma-separated; by default those of the split.")] = "",
+    depth: Annotated[int, typer.Option(help="Reasoning steps before the decision.")] = 2,
+    distractors: Annotated[int, typer.Option(help="Irrelevant sentences in each problem.")] = 0,
+    cue: Annotated[str, typer.Option(help="Shortcut cue: none, member (each rendering), set (shared).")] = "none",
+    agreement: Annotated[float, typer.Option(help="How often a cue agrees with the stated answer.")] = 0.9,
+    noise: Annotated[float, typer.Option(help="How often a training set's stated answer is wrong.")] = 0.0,
+) -> None:
+    """Make isomer sets with the built-in symbolic generator."""
+    from rich.progress import track
+
+    from isograd.isomers import create_isomers, save_isomers
+
+    sets = create_isomers(
+        family,
+        seed=seed,
+        size=size,
+        split=split,
+        domains=domains.split(",") if domains else None,
+        depth=depth,
+        distractors=distractors,
+        cue=cue,  # type: ignore[arg-type]
+        agreement=agreement,
+        noise=noise,
+    )
+    count = save_isomers(track(sets, description="Making sets", transient=True), output)
+    typer.echo(f"{output}: {count} sets of {len(sets.domains)} domains ({', '.join(sets.domains)})")
+
+
+@isomers.command("show")
+def isomers_show(
+    file: Annotated[Path, typer.Argument(help="A JSON-lines file of isomer sets.")],
+    index: Annotated[int, typer.Option("--index", "-i", help="Which set to begin with, from 0.")] = 0,
+    count: Annotated[int, typer.Option("--count", "-n", help="How many sets.")] = 1,
+) -> None:
+    """Print isomer sets side by side."""
+    from itertools import islice
+
+    from rich.console import Console
+
+    from isograd.cli.views import set_view
+    from isograd.common.errors import UserError
+    from isograd.isomers import iter_isomers
+
+    console = Console()
+    shown = 0
+    for isomer_set in islice(iter_isomers(file), index, index + count):
+        console.print(set_view(isomer_set))
+        shown += 1
+    if not shown:
+        raise UserError(f"{file}: has no set number {index}; sets are numbered from 0")
+
+
+@student.command("path")
+def student_path_command() -> None:
+    """Print the folder of the built-in checkpoint."""
+    from isograd.student import student_path
+
+    typer.echo(str(student_path()))
+
+
+@student.command("show")
+def student_show(
+    model: Annotated[str, typer.Option(help="A checkpoint made by `isograd student build`.")] = "builtin",
+    items: Annotated[int, typer.Option(help="Problems for each domain and skill.")] = 100,
+) -> None:
+    """Show, domain by domain, what the student can and cannot do before fine-tuning."""
+    from rich.console import Console
+
+    from isograd.cli.views import probe_view
+    from isograd.evaluate import load_student, probe_student
+    from isograd.experiment.worker import resolve_model
+
+    network, tokenizer = load_student(resolve_model(model))
+    size = sum(parameter.numel() for parameter in network.parameters())
+    console = Console()
+    console.print(probe_view(probe_student(network, tokenizer, items=items), items))
+    console.print(f"{size:,} parameters, {len(tokenizer):,} tokens")
+
+
+@student.command("build")
+def student_build(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the checkpoint.")],
+    seed: Annotated[int, typer.Option(help="Of initialization and corpus.")] = 0,
+    steps: Annotated[Optional[int], typer.Option(help="Optimizer steps (default: the recipe's).")] = None,  # noqa: UP045 - typer reads this
+) -> None:
+    """Retrain the built-in student from a seed, on CPU; start again after an interruption to resume."""
+    from dataclasses import replace
+
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from isograd.student.build import Recipe, build_student
+
+    recipe = Recipe(seed=seed)
+    if steps is not None:
+        recipe = replace(recipe, steps=steps)
+    columns = (TextColumn("Pretraining"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}"))
+    with Progress(*columns, TimeRemainingColumn()) as progress:
+        task = progress.add_task("", total=recipe.steps, loss="")
+        build_student(output, recipe, lambda step, loss: progress.update(task, completed=step, loss=f"loss {loss:.3f}"))
+    typer.echo(f"{output}: built; see what it can do with: isograd student show --model {output}")
+
+
+@app.command("distill")
+def distill(
+    config: Annotated[Path, typer.Argument(help="YAML configuration.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Run folder; an unfinished run in it is resumed.")],
+    method: Annotated[Optional[str], typer.Option(help="Gradient method (training.method).")] = None,  # noqa: UP045
+    consistency: Annotated[Optional[str], typer.Option(help="logit_variance or js (training.consistency).")] = None,  # noqa: UP045
+    model: Annotated[Optional[str], typer.Option(help="Folder, hub id, or builtin.")] = None,  # noqa: UP045
+    steps: Annotated[Optional[int], typer.Option(help="Optimizer steps (training.max_steps).")] = None,  # noqa: UP045
+    seed: Annotated[Optional[int], typer.Option(help="Of adapter, batch order and sketches.")] = None,  # noqa: UP045
+    overrides: Annotated[Optional[list[str]], typer.Option("--set", help="Any field: dotted.key=value.")] = None,  # noqa: UP045
+) -> None:
+    """Distil a LoRA student; resumes after an interruption or a kill."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from isograd.distill import load_config, run_distill
+    from isograd.experiment.worker import STOPPED, resolve_model
+
+    flags = {
+        "training.method": method,
+        "training.consistency": consistency,
+        "training.max_steps": steps,
+        "model": model,
+        "seed": seed,
+    }
+    named = [f"{key}={value}" for key, value in flags.items() if value is not None]
+    settings = load_config(config, [*named, *(overrides or [])])
+    columns = (TextColumn(settings.label), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}"))
+    with Progress(*columns, TimeRemainingColumn()) as progress:
+        task = progress.add_task("", total=None, loss="")
+        outcome = run_distill(
+            settings,
+            output,
+            model_path=resolve_model(settings.model),
+            progress=lambda done, total, loss: progress.update(
+                task, completed=done, total=total, loss="" if loss is None else f"loss {loss:.4f}"
+            ),
+        )
+    if outcome == "stopped":
+        typer.echo(f"{output}: stopped and saved; run the same command again to resume")
+        raise typer.Exit(STOPPED)
+    typer.echo(f"{output}: {outcome}; adapter in {output / 'adapter'}")
+
+
+@app.command("evaluate")
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A finished run folder.")],
+    data: Annotated[list[str], typer.Option("--data", "-d", help="SPLIT=FILE of isomer sets; give it for each split.")],
+) -> None:
+    """Measure accuracy, chain accuracy and Logical Consistency Score of a run's student."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from isograd.cli.views import metrics_view
+    from isograd.common.errors import UserError
+    from isograd.experiment.worker import evaluate_run
+
+    splits = {}
+    for item in data:
+        name, sign, file = item.partition("=")
+        if not sign or not Path(file).is_file():
+            raise UserError(f"--data {item!r}: write it as SPLIT=FILE with a file that exists, for example id=id.jsonl")
+        splits[name] = Path(file)
+    with Progress(TextColumn("Evaluating"), BarColumn(), MofNCompleteColumn(), transient=True) as progress:
+        task = progress.add_task("", total=None)
+        metrics = evaluate_run(
+            run, splits, progress=lambda done, total: progress.update(task, completed=done, total=total)
+        )
+    Console().print(metrics_view(metrics))
+
+
+@app.command("report")
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = Path("report.html"),
+    picture: Annotated[Optional[Path], typer.Option(help="Also write this PNG.")] = None,  # noqa: UP045
+) -> None:
+    """Turn run folders into one self-contained HTML page."""
+    from isograd.report import build_report, save_picture
+
+    typer.echo(str(build_report(runs, output)))
+    if picture is not None:
+        typer.echo(str(save_picture(runs, picture)))
+
+
+@app.command("demo")
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for all that it writes.")] = Path("demo"),
+    seeds: Annotated[int, typer.Option(help="Seeds; one is an illustration, five are evidence.")] = 1,
+    workers: Annotated[int, typer.Option(help="Runs at a time, one thread each.")] = 2,
+) -> None:
+    """Train and compare four students on a task with a shortcut; a few minutes on two cores."""
+    from rich.console import Console
+
+    from isograd.experiment.demo import run_demo
+
+    raise typer.Exit(run_demo(output, seeds=seeds, workers=workers, console=Console()))

@@ -1,0 +1,88 @@
+"""Tables for the terminal. Texts from files are shown as they are, never as markup."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from isograd.isomers import IsomerSet
+
+__all__ = ["metrics_view", "probe_view", "set_view"]
+
+
+def set_view(isomer_set: IsomerSet) -> RenderableType:
+    """A set side by side: one column a domain, steps aligned, aligned values in bold, the cue underlined."""
+    head = Text.assemble(
+        (isomer_set.id, "bold"),
+        f"  family {isomer_set.family}  structure {isomer_set.structure}",
+        ("  stated answer is wrong on purpose (label noise)" if isomer_set.noisy else "", "italic"),
+    )
+    table = Table(show_lines=True, expand=True)
+    for member in isomer_set.members:
+        table.add_column(Text(member.domain), ratio=1, vertical="top")
+    table.add_row(*(_marked(member.problem, member.cue) for member in isomer_set.members))
+    for number in range(max(len(member.steps) for member in isomer_set.members)):
+        table.add_row(*(_step(member, number) for member in isomer_set.members))
+    table.add_row(*(Text.assemble("Answer: ", (member.answer, "bold")) for member in isomer_set.members))
+    return Group(head, table)
+
+
+def _step(member: Any, number: int) -> Text:
+    if number >= len(member.steps):
+        return Text("")
+    step = member.steps[number]
+    text = _marked(step.text, member.cue)
+    start = step.text.rindex(step.value) if step.value in step.text else 0
+    text.stylize("bold", start, start + len(step.value))
+    return text
+
+
+def _marked(content: str, cue: str | None) -> Text:
+    text = Text(content)
+    if cue:
+        text.highlight_words([cue], "underline")
+    return text
+
+
+def probe_view(table: Mapping[str, Mapping[str, float]], items: int) -> RenderableType:
+    """What the student can do, by domain."""
+    skills = Table(title=f"Before fine-tuning: fraction right of {items}")
+    skills.add_column("domain")
+    domains = [name for name in table if name != "symbols"]
+    for skill in table[domains[0]]:
+        skills.add_column(skill, justify="right")
+    for name in domains:
+        skills.add_row(Text(name), *(f"{value:.2f}" for value in table[name].values()))
+    symbols = Table(title="In neutral symbols")
+    for skill in table["symbols"]:
+        symbols.add_column(skill, justify="right")
+    symbols.add_row(*(f"{value:.2f}" for value in table["symbols"].values()))
+    return Group(skills, symbols)
+
+
+def metrics_view(metrics: Mapping[str, Any]) -> RenderableType:
+    """Accuracies with intervals, by split, and the LCS."""
+    table = Table(title="Accuracy with 95% intervals (sets resampled)")
+    for title in ("split", "completions", "accuracy", "chain accuracy"):
+        table.add_column(title, justify="left" if title == "split" else "right")
+    for name, split in metrics["splits"].items():
+        table.add_row(Text(name), str(split["n"]), _interval(split, "accuracy"), _interval(split, "chain_accuracy"))
+    scores = Table(title=f"Logical Consistency Score on {metrics['lcs']['split']} (cosine distance, lower is closer)")
+    for title in ("pooling", "within sets", "between sets"):
+        scores.add_column(title, justify="left" if title == "pooling" else "right")
+    for pooling in ("mean", "last"):
+        scores.add_row(pooling, *(_number(metrics["lcs"][pooling][side]) for side in ("within", "between")))
+    return Group(table, scores)
+
+
+def _interval(split: Mapping[str, Any], name: str) -> str:
+    low, high = split[f"{name}_ci"]
+    return f"{split[name]:.3f} [{_number(low)}, {_number(high)}]"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,95 @@
+"""What a run does besides training: its log, its progress, and a clean stop on Ctrl-C."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from isograd.common.errors import UserError
+from isograd.common.files import read_json
+
+__all__ = ["RunFolderCallback", "last_checkpoint"]
+
+
+class RunFolderCallback(TrainerCallback):
+    """Keeps the run folder current and turns a signal into "finish this step, save, stop".
+
+    Args:
+        output: the run folder.
+        progress: called with (steps done, steps in all, last logged loss).
+    """
+
+    def __init__(self, output: Path, progress: Callable[[int, int, float | None], None] | None) -> None:
+        self.output = output
+        self.progress = progress
+        self.interrupted = False
+        self.on_tick: Callable[[], None] = lambda: None
+        self._loss: float | None = None
+
+    @contextmanager
+    def catching_signals(self) -> Iterator[None]:
+        """Within the block the first SIGINT or SIGTERM asks for a stop; a second SIGINT interrupts at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def stop(number: int, _frame: Any) -> None:
+            if self.interrupted and number == signal.SIGINT:
+                raise KeyboardInterrupt
+            self.interrupted = True
+
+        old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in old.items():
+                signal.signal(number, handler)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_kwargs: Any
+    ) -> TrainerControl:
+        if self.progress is not None:
+            self.progress(state.global_step, state.max_steps, self._loss)
+        if self.interrupted:
+            control.should_save = True
+            control.should_training_stop = True
+        return control
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **_kwargs: Any,
+    ) -> None:
+        from isograd.distill.job import write_training_log
+
+        self._loss = (logs or {}).get("loss", self._loss)
+        write_training_log(self.output, state.log_history)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_kwargs: Any) -> None:
+        self.on_tick()
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The newest complete checkpoint; half-written ones (a kill struck while saving) are deleted.
+
+    The trainer writes ``trainer_state.json`` last, so a folder where it is missing or broken is half-written.
+    """
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
+    for path in found:
+        try:
+            read_json(path / "trainer_state.json")
+        except UserError:
+            shutil.rmtree(path)
+            continue
+        return str(path)
+    return None

@@ -1,0 +1,39 @@
+"""Settings of the isomer trainer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from trl.trainer.sft_config import SFTConfig
+
+__all__ = ["IsomerSFTConfig"]
+
+
+@dataclass
+class IsomerSFTConfig(SFTConfig):
+    """``SFTConfig`` plus a gradient method and the isomer-consistency term.
+
+    Two defaults differ from TRL's because the rows of a micro-batch must stay what they are: ``packing`` and
+    ``padding_free`` stay off and are refused when set.
+
+    Args:
+        method: name of the gradient method, a key of ``isograd.gradients.METHODS``.
+        method_params: its parameters, for example ``{"tau": 3.0}``.
+        consistency: ``"logit_variance"`` or ``"js"`` adds the isomer-consistency term (isograd's own, not part of
+            IGA) to the loss; ``None`` does not.
+        consistency_weight: the term's factor (lambda).
+        consistency_at: which aligned places it compares: the ``"answer"`` alone, or ``"all"`` aligned values.
+        domain_column: the dataset column that names each row's domain.
+    """
+
+    method: str = field(default="erm", metadata={"help": "Gradient method."})
+    method_params: dict[str, Any] | str = field(
+        default_factory=dict, metadata={"help": "Parameters of the gradient method, as a JSON object."}
+    )
+    consistency: str | None = field(default=None, metadata={"help": "Isomer-consistency term: logit_variance or js."})
+    consistency_weight: float = field(default=10.0, metadata={"help": "Factor of the isomer-consistency term."})
+    consistency_at: str = field(default="answer", metadata={"help": "Places compared: answer or all."})
+    domain_column: str = field(default="domain", metadata={"help": "Column that names each row's domain."})
+
+    _VALID_DICT_FIELDS = [*SFTConfig._VALID_DICT_FIELDS, "method_params"]  # noqa: RUF012 - transformers reads a list

@@ -1,0 +1,122 @@
+"""Samplers that keep what belongs together in one micro-batch: whole isomer sets, or every domain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from torch.utils.data import Sampler
+
+from isograd.common.errors import UserError
+from isograd.common.seeding import named_random
+
+__all__ = ["DomainBatchSampler", "IsomerSampler", "group_sets"]
+
+
+def group_sets(set_ids: Sequence[str], domains: Sequence[str]) -> list[list[int]]:
+    """Row indices of each set, members in alphabetical order of their domains.
+
+    Args:
+        set_ids: the set of each row.
+        domains: the domain of each row.
+
+    Raises:
+        UserError: the sets do not all hold the same domains, each once.
+    """
+    groups: dict[str, dict[str, int]] = {}
+    for row, (set_id, domain) in enumerate(zip(set_ids, domains, strict=True)):
+        members = groups.setdefault(set_id, {})
+        if domain in members:
+            raise UserError(f"isomer set {set_id!r} has two rows of domain {domain!r}; a set tells each domain once")
+        members[domain] = row
+    wanted = sorted(set(domains))
+    for set_id, members in groups.items():
+        lacking = [name for name in wanted if name not in members]
+        if lacking:
+            raise UserError(
+                f"isomer set {set_id!r} lacks {', '.join(lacking)}: all sets must hold the same domains. "
+                "Rows cut off by max_length are dropped: raise it if that is the reason"
+            )
+    return [[members[name] for name in wanted] for _, members in sorted(groups.items())]
+
+
+class IsomerSampler(Sampler[int]):
+    """Shuffles whole sets: the rows of a set follow one another, so a batch size divisible by K keeps sets whole.
+
+    The order of epoch e is a function of (seed, e) alone, so a resumed run sees the same batches.
+
+    Args:
+        sets: row indices of each set, all of one length K.
+        sets_per_batch: sets in one micro-batch; sets left over at the end of an epoch are left out.
+        seed: of the named generator.
+    """
+
+    def __init__(self, sets: Sequence[Sequence[int]], sets_per_batch: int, seed: int) -> None:
+        self.sets = sets
+        self.count = len(sets) // sets_per_batch * sets_per_batch
+        self.seed = seed
+        self.epoch = 0
+        if not self.count:
+            raise UserError(
+                f"the dataset has {len(sets)} isomer sets but one micro-batch takes {sets_per_batch}; "
+                "lower per_device_train_batch_size"
+            )
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by accelerate before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.count * len(self.sets[0])
+
+    def __iter__(self) -> Iterator[int]:
+        order = list(range(len(self.sets)))
+        named_random("distill", "set order", self.seed, self.epoch).shuffle(order)
+        for index in order[: self.count]:
+            yield from self.sets[index]
+
+
+class DomainBatchSampler(Sampler[int]):
+    """For rows that belong to no set: each micro-batch takes equally many rows of every domain.
+
+    An epoch is one pass over the largest domain; smaller domains start over, freshly shuffled, as often as needed.
+
+    Args:
+        domains: the domain of each row.
+        rows_per_domain: rows of each domain in one micro-batch.
+        seed: of the named generator.
+    """
+
+    def __init__(self, domains: Sequence[str], rows_per_domain: int, seed: int) -> None:
+        self.rows: dict[str, list[int]] = {name: [] for name in sorted(set(domains))}
+        for row, name in enumerate(domains):
+            self.rows[name].append(row)
+        self.rows_per_domain = rows_per_domain
+        self.batches = max(len(rows) for rows in self.rows.values()) // rows_per_domain
+        self.seed = seed
+        self.epoch = 0
+        if not self.batches:
+            raise UserError(
+                f"no domain has {rows_per_domain} rows, which one micro-batch takes of each; "
+                "lower per_device_train_batch_size"
+            )
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by accelerate before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.batches * self.rows_per_domain * len(self.rows)
+
+    def __iter__(self) -> Iterator[int]:
+        streams = {name: self._stream(name, rows) for name, rows in self.rows.items()}
+        for _ in range(self.batches):
+            for stream in streams.values():
+                for _ in range(self.rows_per_domain):
+                    yield next(stream)
+
+    def _stream(self, name: str, rows: Sequence[int]) -> Iterator[int]:
+        rng = named_random("distill", "row order", name, self.seed, self.epoch)
+        while True:
+            order = list(rows)
+            rng.shuffle(order)
+            yield from order

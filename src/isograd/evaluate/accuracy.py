@@ -1,0 +1,79 @@
+"""Accuracy of a student on isomer sets: answers, and the chain of thought apart from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from isograd.evaluate.answers import chain_correct, extract_answer
+from isograd.evaluate.statistics import bootstrap_interval
+from isograd.isomers import Isomer, IsomerSet
+
+__all__ = ["Graded", "grade", "summarize"]
+
+
+@dataclass(frozen=True)
+class Graded:
+    """One completion and what it is worth."""
+
+    set_id: str
+    member: Isomer
+    completion: str
+    predicted: str | None
+    correct: bool
+    chain_correct: bool
+
+    def record(self, split: str) -> dict[str, Any]:
+        """A line of ``examples.jsonl``."""
+        return {
+            "set_id": self.set_id,
+            "split": split,
+            "domain": self.member.domain,
+            "cue": self.member.cue,
+            "problem": self.member.problem,
+            "reference": self.member.completion,
+            "answer": self.member.answer,
+            "completion": self.completion,
+            "predicted": self.predicted,
+            "correct": self.correct,
+            "chain_correct": self.chain_correct,
+        }
+
+
+def grade(sets: Sequence[IsomerSet], completions: Sequence[str]) -> list[Graded]:
+    """Grade one completion for each member, in the order of the sets."""
+    members = [(isomer_set.id, member) for isomer_set in sets for member in isomer_set.members]
+    graded = []
+    for (set_id, member), completion in zip(members, completions, strict=True):
+        predicted = extract_answer(completion)
+        graded.append(
+            Graded(set_id, member, completion, predicted, predicted == member.answer, chain_correct(completion, member))
+        )
+    return graded
+
+
+def summarize(graded: Sequence[Graded]) -> dict[str, Any]:
+    """Accuracies with 95% intervals; sets are resampled, because the members of a set share a problem.
+
+    Returns:
+        ``n``, ``n_sets``, ``accuracy``, ``accuracy_ci``, ``chain_accuracy``, ``chain_accuracy_ci`` and, by domain,
+        ``n``, ``accuracy`` and ``chain_accuracy``; all accuracies as fractions.
+    """
+    clusters = [item.set_id for item in graded]
+    result: dict[str, Any] = {"n": len(graded), "n_sets": len(set(clusters))}
+    for name, values in (
+        ("accuracy", [float(item.correct) for item in graded]),
+        ("chain_accuracy", [float(item.chain_correct) for item in graded]),
+    ):
+        result[name] = sum(values) / len(values)
+        result[f"{name}_ci"] = list(bootstrap_interval(values, clusters=clusters))
+    result["by_domain"] = {}
+    for domain in sorted({item.member.domain for item in graded}):
+        rows = [item for item in graded if item.member.domain == domain]
+        result["by_domain"][domain] = {
+            "n": len(rows),
+            "accuracy": sum(item.correct for item in rows) / len(rows),
+            "chain_accuracy": sum(item.chain_correct for item in rows) / len(rows),
+        }
+    return result

@@ -1,0 +1,54 @@
+"""Reading answers out of completions."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal, InvalidOperation
+
+from isograd.isomers import Isomer
+from isograd.isomers.schema import ANSWER_PREFIX
+
+__all__ = ["chain_correct", "extract_answer", "extract_number", "same_number"]
+
+_ANSWER = re.compile(rf"^{re.escape(ANSWER_PREFIX.strip())}[ \t]*(.*?)[ \t]*$", re.MULTILINE)
+_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
+
+
+def extract_answer(completion: str) -> str | None:
+    """What stands after the last ``Answer:`` of a completion, or ``None`` where there is none."""
+    found = _ANSWER.findall(completion)
+    return found[-1] or None if found else None
+
+
+def chain_correct(completion: str, member: Isomer) -> bool:
+    """Whether every step's value is right: the text before the answer states the member's equations in order.
+
+    Cue words are no part of the reasoning, so each reference step is compared up to the end of its value.
+    """
+    lines = [line for line in completion.split("\n") if not line.startswith(ANSWER_PREFIX.strip())]
+    wanted = [step.text[: _value_end(step.text, step.value)] for step in member.steps]
+    return len(lines) == len(wanted) and all(
+        line == step or line.startswith(f"{step} ") for line, step in zip(lines, wanted, strict=True)
+    )
+
+
+def _value_end(text: str, value: str) -> int:
+    # The value is the last thing a step says before its cue, and cues are words without digits.
+    return text.rindex(value) + len(value)
+
+
+def extract_number(completion: str) -> str | None:
+    """GSM8K's convention: the number after the last ``####``, else the last number; ``None`` where there is none."""
+    tail = completion.rsplit("####", 1)[-1] if "####" in completion else completion
+    found = _NUMBER.findall(tail)
+    if not found:
+        return None
+    return str(found[0] if "####" in completion else found[-1]).replace(",", "").rstrip(".")
+
+
+def same_number(first: str | None, second: str | None) -> bool:
+    """Whether two texts are the same decimal number; never raises."""
+    try:
+        return first is not None and second is not None and Decimal(first) == Decimal(second)
+    except InvalidOperation:
+        return False

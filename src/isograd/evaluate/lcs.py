@@ -1,0 +1,98 @@
+"""The Logical Consistency Score: how far apart a student holds problems that are logically the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from isograd.isomers import IsomerSet
+
+__all__ = ["Consistency", "logical_consistency", "pairwise_distances"]
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """Mean cosine distances of pooled states.
+
+    Attributes:
+        within: between the members of one set: the LCS, lower is more consistent.
+        between: between members of different sets. A collapsed representation has both near zero, so the LCS says
+            nothing without it.
+    """
+
+    within: float
+    between: float
+
+
+def pairwise_distances(states: Float[Tensor, "n K d"]) -> Consistency:
+    """LCS of pooled states, one row a member.
+
+    The paper (arXiv 2606.05025) gives no formula; this one is isograd's:
+
+        LCS = mean over sets of (1 / (K (K - 1))) * sum over members i != j of (1 - cos(h_i, h_j))
+
+    Args:
+        states: pooled hidden states of n sets of K members.
+    """
+    sets, members, width = states.shape
+    unit = F.normalize(states.double(), dim=-1)
+    per_set = unit.sum(1)
+    own = (per_set.square().sum(-1) - unit.square().sum((1, 2))).sum()
+    total = unit.reshape(-1, width).sum(0).square().sum() - unit.square().sum()
+    pairs_within = sets * members * (members - 1)
+    pairs_between = sets * members * (sets - 1) * members
+    return Consistency(
+        within=(1 - own / pairs_within).item() if pairs_within else float("nan"),
+        between=(1 - (total - own) / pairs_between).item() if pairs_between else float("nan"),
+    )
+
+
+@torch.no_grad()
+def logical_consistency(
+    model: Any, tokenizer: Any, sets: Sequence[IsomerSet], *, layer: int = -2, batch_size: int = 128
+) -> dict[str, Consistency]:
+    """LCS of a student on isomer sets, at the moment before it decides.
+
+    Each member's prompt and reference reasoning are read up to the answer (the answer itself left out), and the
+    states of one layer pooled over the tokens, begin mark and padding left out.
+
+    Args:
+        model: a causal LM.
+        tokenizer: its tokenizer.
+        sets: sets of equally many members.
+        layer: index into ``hidden_states``; -2 is the penultimate layer.
+        batch_size: texts in one forward pass.
+
+    Returns:
+        By pooling: ``mean`` over the tokens, and ``last`` token.
+    """
+    was_training, side = model.training, tokenizer.padding_side
+    model.eval()
+    tokenizer.padding_side = "right"
+    texts = [
+        (member.prompt + member.completion)[: len(member.prompt) + member.spans[-1].start].rstrip(" ")
+        for isomer_set in sets
+        for member in isomer_set.members
+    ]
+    pooled: dict[str, list[Tensor]] = {"mean": [], "last": []}
+    try:
+        for start in range(0, len(texts), batch_size):
+            batch = tokenizer(texts[start : start + batch_size], return_tensors="pt", padding=True).to(model.device)
+            states = model(**batch, output_hidden_states=True, use_cache=False).hidden_states[layer].float()
+            mask = batch["attention_mask"].clone()
+            lengths = mask.sum(1)
+            if tokenizer.bos_token_id is not None:
+                mask &= batch["input_ids"] != tokenizer.bos_token_id
+            pooled["mean"].append((states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True))
+            pooled["last"].append(states[torch.arange(len(states)), lengths - 1])
+    finally:
+        tokenizer.padding_side = side
+        model.train(was_training)
+    members = len(sets[0].members)
+    return {name: pairwise_distances(torch.cat(parts).unflatten(0, (-1, members))) for name, parts in pooled.items()}

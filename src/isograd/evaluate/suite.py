@@ -1,0 +1,115 @@
+"""The whole measurement of one student: every split, and the Logical Consistency Score."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from isograd.common.errors import UserError
+from isograd.common.files import write_json, write_text
+from isograd.evaluate.accuracy import grade, summarize
+from isograd.evaluate.generate import generate_greedy
+from isograd.evaluate.lcs import logical_consistency
+from isograd.isomers import IsomerSet
+
+__all__ = ["evaluate_student", "load_student"]
+
+METRICS_FORMAT = 1
+EXAMPLE_SETS = 3
+"""Sets of each split whose answers are kept for the report."""
+
+
+def load_student(model: str, adapter: Path | None = None, *, trust_remote_code: bool = False) -> tuple[Any, Any]:
+    """A model, with an adapter on it if one is given, and its tokenizer.
+
+    Raises:
+        UserError: one of them cannot be loaded.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        base: Any = AutoModelForCausalLM.from_pretrained(
+            model, use_safetensors=True, trust_remote_code=trust_remote_code, dtype="auto"
+        )
+        tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError) as error:
+        raise UserError(f"model {model!r} cannot be loaded: {' '.join(str(error).split())}") from None
+    if adapter is None:
+        return base.to(device).eval(), tokenizer
+    from peft import PeftModel
+
+    if not (adapter / "adapter_config.json").is_file():
+        raise UserError(f"{adapter}: holds no adapter (adapter_config.json is missing)")
+    return PeftModel.from_pretrained(base, str(adapter)).to(device).eval(), tokenizer
+
+
+def _shifted(progress: Callable[[int, int], None], before: int, total: int) -> Callable[[int, int], None]:
+    return lambda done, _of_this_split: progress(before + done, total)
+
+
+def evaluate_student(
+    model: Any,
+    tokenizer: Any,
+    splits: Mapping[str, Sequence[IsomerSet]],
+    *,
+    output: Path | None = None,
+    max_new_tokens: int = 64,
+    batch_size: int = 128,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Measure a student.
+
+    Args:
+        model: a causal LM.
+        tokenizer: its tokenizer.
+        splits: isomer sets by split name; the LCS is taken on ``id``, or on the first split.
+        output: a run folder, which gets ``metrics.json`` and ``examples.jsonl``.
+        max_new_tokens: longest completion, in tokens.
+        batch_size: texts in one forward pass.
+        progress: called with (completions done, completions in all).
+
+    Returns:
+        The content of ``metrics.json``: ``splits`` and ``lcs``.
+
+    Raises:
+        UserError: a split is empty.
+    """
+    total = sum(len(isomer_set.members) for sets in splits.values() for isomer_set in sets)
+    done = 0
+    metrics: dict[str, Any] = {"format": METRICS_FORMAT, "splits": {}}
+    examples = []
+    for split, sets in splits.items():
+        if not sets:
+            raise UserError(f"split {split!r} has no isomer sets")
+        prompts = [member.prompt for isomer_set in sets for member in isomer_set.members]
+        report = None if progress is None else _shifted(progress, done, total)
+        completions = generate_greedy(
+            model,
+            tokenizer,
+            prompts,
+            max_new_tokens=max_new_tokens,
+            batch_size=batch_size,
+            progress=report,
+        )
+        done += len(prompts)
+        graded = grade(sets, completions)
+        metrics["splits"][split] = summarize(graded)
+        shown = {isomer_set.id for isomer_set in sets[:EXAMPLE_SETS]}
+        examples += [item.record(split) for item in graded if item.set_id in shown]
+    name = "id" if "id" in splits else next(iter(splits))
+    scores = logical_consistency(model, tokenizer, splits[name], batch_size=batch_size)
+    metrics["lcs"] = {
+        "layer": "penultimate",
+        "split": name,
+        "n_sets": len(splits[name]),
+        **{pooling: asdict(score) for pooling, score in scores.items()},
+    }
+    if output is not None:
+        write_text(output / "examples.jsonl", "".join(json.dumps(line) + "\n" for line in examples))
+        write_json(output / "metrics.json", metrics)
+    return metrics

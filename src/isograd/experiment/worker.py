@@ -1,0 +1,153 @@
+"""One run in a process of its own: ``python -m isograd.experiment.worker JOB.json``.
+
+Progress goes to standard output, one JSON object a line; everything else that libraries print goes to the run
+folder's ``log.txt``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from pydantic import BaseModel, ConfigDict
+
+from isograd.common.errors import UserError
+from isograd.common.files import read_json, write_json
+from isograd.distill.job import RUN_FORMAT, DistillConfig, describe_environment, run_distill
+from isograd.isomers import load_isomers
+from isograd.student import student_path
+
+__all__ = ["Job", "evaluate_run", "resolve_model", "run_job"]
+
+STOPPED = 130
+"""Exit status after an interruption, as shells use for SIGINT."""
+
+
+class Job(BaseModel):
+    """What a worker is to do.
+
+    Attributes:
+        config: the run.
+        output: its folder.
+        splits: evaluation files by split name.
+        train: ``False`` measures the untrained student.
+        threads: of torch.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    config: DistillConfig
+    output: Path
+    splits: Mapping[str, Path]
+    train: bool = True
+    threads: int = 1
+
+
+def resolve_model(name: str) -> str:
+    """``builtin`` is the student that isograd brings; any other name stands for itself."""
+    return str(student_path()) if name == "builtin" else name
+
+
+def evaluate_run(
+    output: Path, splits: Mapping[str, Path], *, trained: bool = True, progress: Any = None
+) -> dict[str, Any]:
+    """Measure the student of a run folder; measurements of the same files are reused.
+
+    Args:
+        output: a run folder with ``run.json`` and, if ``trained``, ``adapter/``.
+        splits: evaluation files by split name.
+        trained: ``False`` measures the base model.
+        progress: called with (completions done, completions in all).
+
+    Raises:
+        UserError: an unreadable file, or a folder without a finished run.
+    """
+    from isograd.evaluate.suite import evaluate_student, load_student
+
+    digests = {name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for name, path in splits.items()}
+    file = output / "metrics.json"
+    if file.is_file() and read_json(file).get("data") == digests:
+        return dict(read_json(file))
+    record = read_json(output / "run.json")
+    if record["status"] != "finished":
+        raise UserError(f"{output}: its run is not finished (status {record['status']}); run it again to resume it")
+    config = DistillConfig.model_validate(record["config"])
+    model, tokenizer = load_student(
+        resolve_model(config.model),
+        output / "adapter" if trained else None,
+        trust_remote_code=config.trust_remote_code,
+    )
+    sets = {name: load_isomers(path) for name, path in splits.items()}
+    metrics = evaluate_student(model, tokenizer, sets, output=output, progress=progress)
+    metrics["data"] = digests
+    write_json(file, metrics)
+    return metrics
+
+
+def run_job(job: Job, report: IO[str]) -> int:
+    """Train (or resume) and measure; returns the exit status."""
+
+    def tell(phase: str, done: int, total: int, loss: float | None = None) -> None:
+        report.write(json.dumps({"phase": phase, "done": done, "total": total, "loss": loss}) + "\n")
+        report.flush()
+
+    if job.train:
+        outcome = run_distill(
+            job.config,
+            job.output,
+            model_path=resolve_model(job.config.model),
+            progress=lambda done, total, loss: tell("train", done, total, loss),
+        )
+        if outcome == "stopped":
+            return STOPPED
+    else:
+        write_json(
+            job.output / "run.json",
+            {
+                "format": RUN_FORMAT,
+                "name": job.output.name,
+                "label": job.config.label,
+                "seed": job.config.seed,
+                "status": "finished",
+                "base": True,
+                "config": job.config.model_dump(mode="json"),
+                "config_hash": job.config.digest(),
+                **describe_environment(),
+            },
+        )
+    evaluate_run(job.output, job.splits, trained=job.train, progress=lambda done, total: tell("evaluate", done, total))
+    return 0
+
+
+def main() -> int:
+    """Entry point of a worker process."""
+    job = Job.model_validate(read_json(Path(sys.argv[1])))
+    job.output.mkdir(parents=True, exist_ok=True)
+    report = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    with (job.output / "log.txt").open("a", encoding="utf-8") as log:
+        # Libraries print where they please; their words belong in the log, and standard output to the progress.
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+        warnings.simplefilter("default")
+        import torch
+
+        torch.set_num_threads(job.threads)
+        try:
+            return run_job(job, report)
+        except UserError as error:
+            report.write(json.dumps({"phase": "error", "message": str(error)}) + "\n")
+            return 2
+        except KeyboardInterrupt:
+            return STOPPED
+        finally:
+            report.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
