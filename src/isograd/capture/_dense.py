@@ -6,46 +6,57 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from isograd.capture._rows import Segment
 from isograd.gradients import LocalMethod
 
 __all__ = ["accumulate", "merge_dense", "merge_tokens"]
 
-# Bytes of the [K, tile, n] buffer. On a CPU it should stay in the second-level cache between the products that write
-# it and the merge that reads it (measured: 0.5 to 2 MiB are alike, 8 MiB is slower); on a GPU tiles cost launches.
-_TILE_BYTES = {"cpu": 2**20}
+# Bytes of the [K, tile, n] buffer. Measured on a CPU with 2 MiB of second-level cache per core: from 1 to 4 MiB all is
+# alike, 0.25 MiB is a third slower (small products), 32 MiB a tenth. On a GPU every tile costs launches.
+_TILE_BYTES = {"cpu": 2**21}
 _TILE_BYTES_ELSEWHERE = 2**28
 
 
 def merge_tokens(
-    method: LocalMethod, X: Float[Tensor, "tokens n"], D: Float[Tensor, "tokens m"], tokens: list[int]
+    method: LocalMethod,
+    X: Float[Tensor, "tokens n"],
+    D: Float[Tensor, "tokens m"],
+    segments: list[Segment],
+    num_domains: int,
 ) -> Float[Tensor, "m n"]:
     """The merged direction of a layer straight from its tokens; the K dense gradients never exist at once.
 
     Args:
         method: its ``merge`` is called on blocks of rows of W.
-        X, D: inputs and output gradients, sorted by domain.
-        tokens: how many of them belong to each domain.
+        X, D: inputs and output gradients of all tokens.
+        segments: which of them belong to which domain.
+        num_domains: K.
     """
     X, D = _upcast(X, D)
-    K, m, n = len(tokens), D.shape[1], X.shape[1]
+    K, m, n = num_domains, D.shape[1], X.shape[1]
     tile = _tile_rows(X, K, m)
     buffer = X.new_empty(K, tile, n, dtype=_gradient_dtype(X))
     direction = buffer.new_empty(m, n)
     for start in range(0, m, tile):
         block = buffer[:, : min(tile, m - start)]
-        _products(block, X, D[:, start : start + tile], tokens, beta=0)
+        _products(block, X, D[:, start : start + tile], segments, fresh=True)
         direction[start : start + tile] = method.merge(block)
     return direction
 
 
 def accumulate(
-    total: Float[Tensor, "K m n"] | None, X: Float[Tensor, "tokens n"], D: Float[Tensor, "tokens m"], tokens: list[int]
+    total: Float[Tensor, "K m n"] | None,
+    X: Float[Tensor, "tokens n"],
+    D: Float[Tensor, "tokens m"],
+    segments: list[Segment],
+    num_domains: int,
 ) -> Float[Tensor, "K m n"]:
-    """Add the dense gradients of these tokens to ``total``, in place."""
+    """Add the dense gradients of these tokens to ``total``, in place; None begins a new total."""
     X, D = _upcast(X, D)
+    fresh = total is None
     if total is None:
-        total = X.new_zeros(len(tokens), D.shape[1], X.shape[1], dtype=_gradient_dtype(X))
-    _products(total, X, D, tokens, beta=1)
+        total = X.new_empty(num_domains, D.shape[1], X.shape[1], dtype=_gradient_dtype(X))
+    _products(total, X, D, segments, fresh=fresh)
     return total
 
 
@@ -80,13 +91,18 @@ def _upcast(X: Tensor, D: Tensor) -> tuple[Tensor, Tensor]:
     return X, D
 
 
-def _products(out: Tensor, X: Tensor, D: Tensor, tokens: list[int], *, beta: int) -> None:
-    """``out_k = beta * out_k + K * D_k' X_k`` for each domain k."""
-    K = len(tokens)
-    parts = zip(out, X.split(tokens), D.split(tokens), strict=True)
-    for target, X_k, D_k in parts:
+def _products(out: Tensor, X: Tensor, D: Tensor, segments: list[Segment], *, fresh: bool) -> None:
+    """Add ``K * D_k' X_k`` to ``out_k`` for each domain k; ``fresh``: whatever is in ``out`` does not count."""
+    K = out.shape[0]
+    begun = [not fresh] * K
+    for k, start, end in segments:
+        D_k, X_k, target = D[start:end].mT, X[start:end], out[k]
         if out.dtype == X.dtype:
-            torch.addmm(target, D_k.mT, X_k, beta=beta, alpha=K, out=target)
+            torch.addmm(target, D_k, X_k, beta=int(begun[k]), alpha=K, out=target)
         else:  # CUDA multiplies half precision at full speed and sums into float32
-            product = torch.mm(D_k.mT, X_k, out_dtype=out.dtype).mul_(K)
-            target.copy_(target + product if beta else product)
+            product = torch.mm(D_k, X_k, out_dtype=out.dtype).mul_(K)
+            target.copy_(target + product if begun[k] else product)
+        begun[k] = True
+    for k in range(K):
+        if not begun[k]:  # a domain whose every token has gradient zero
+            out[k].zero_()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from isograd.capture._dense import accumulate, merge_dense, merge_tokens
 from isograd.capture._layers import Layer, check_layer, find_layers
-from isograd.capture._rows import RowPlan, gather_tokens, plan_rows
+from isograd.capture._rows import RowPlan, plan_rows, token_segments
 from isograd.common.errors import UserError
 from isograd.gradients import LocalMethod, chain_rule, gaussian_test_matrix
 
@@ -189,13 +189,14 @@ class DomainCapture:
                 "gradients cannot be told apart; leave it out of target_modules, or run one forward per micro_batch"
             )
         self._fired.add(layer.name)
-        X, D, tokens = gather_tokens(plan, x, grad)
+        X, D, segments = token_segments(plan, x, grad)
         # A backward pass called under autocast must not round these products.
         with torch.autocast(D.device.type, enabled=False):
             if self._streaming:
-                self._finish(layer, merge_tokens(self.method, X, D, tokens))
+                self._finish(layer, merge_tokens(self.method, X, D, segments, self.num_domains))
             else:
-                self._totals[layer.name] = accumulate(self._totals.get(layer.name), X, D, tokens)
+                total = self._totals.get(layer.name)
+                self._totals[layer.name] = accumulate(total, X, D, segments, self.num_domains)
 
     @torch.no_grad()
     def _finish_totals(self) -> None:

@@ -70,18 +70,29 @@ class Iga(LocalMethod):
         at_least("iga", "power_iterations", self.power_iterations, 0)
 
     def merge(self, grads: Float[Tensor, "K rows n"]) -> Float[Tensor, "rows n"]:
-        mean = grads.mean(0)
+        # Few passes and no reductions over the leading dimension: on a CPU this is bound by memory, not arithmetic.
+        K = grads.shape[0]
+        total = grads[0] + grads[1] if K > 1 else grads[0].clone()
+        for k in range(2, K):
+            total += grads[k]
         if self.tau == 0:
-            return mean
+            return total.div_(K)
         if self.normalization == "none":
-            variance = (grads - mean).square_().mean(0)
-            return variance.mul_(-self.tau).exp_().mul_(mean)
-        # V = 1 - mean^2 / mean square, so -tau * V = tau * ratio - tau. The smallest normal number makes 0/0 one,
-        # and rounding may lift the ratio a hair above one. In-place: these passes are what the mask costs.
-        tiny = torch.finfo(grads.dtype).tiny
-        mean_square = torch.linalg.vector_norm(grads, dim=0).square_().div_(grads.shape[0]).add_(tiny)
-        ratio = mean.square().add_(tiny).div_(mean_square).clamp_(max=1.0)
-        return ratio.mul_(self.tau).sub_(self.tau).exp_().mul_(mean)
+            mean = total.div_(K)
+            exponent = torch.zeros_like(mean)
+            for k in range(K):
+                difference = grads[k] - mean
+                exponent.addcmul_(difference, difference, value=-self.tau / K)
+            return exponent.exp_().mul_(mean)
+        # -tau * V = tau * ratio - tau with ratio = total^2 / (K * sum of squares). The smallest normal number makes
+        # 0/0 one. Rounding may lift the ratio a hair above one, and the mask with it, by less than the mean's own.
+        tiny = grads.new_tensor(torch.finfo(grads.dtype).tiny)
+        squares = torch.addcmul(tiny, grads[0], grads[0])
+        for k in range(1, K):
+            squares.addcmul_(grads[k], grads[k])
+        ratio = torch.addcmul(tiny, total, total, value=1 / K).div_(squares)
+        exponent = torch.add(grads.new_tensor(-self.tau), ratio, alpha=self.tau, out=ratio)
+        return exponent.exp_().mul_(total).div_(K)
 
     def project(
         self,
