@@ -98,9 +98,11 @@ def student_show(
     from rich.console import Console
 
     from isograd.cli.views import probe_view
+    from isograd.common.quiet import quiet_libraries
     from isograd.evaluate import load_student, probe_student
     from isograd.experiment.worker import resolve_model
 
+    quiet_libraries()
     network, tokenizer = load_student(resolve_model(model))
     size = sum(parameter.numel() for parameter in network.parameters())
     console = Console()
@@ -119,8 +121,10 @@ def student_build(
 
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from isograd.common.quiet import quiet_libraries
     from isograd.student.build import Recipe, build_student
 
+    quiet_libraries()
     recipe = Recipe(seed=seed)
     if steps is not None:
         recipe = replace(recipe, steps=steps)

@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 import platform
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -20,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from isograd.common.errors import UserError
 from isograd.common.files import read_json, write_json, write_text
+from isograd.common.quiet import quiet_libraries
 from isograd.isomers import IsomerSet, load_isomers
 from isograd.isomers.benchmarks import FORMATS, read_benchmark
 
@@ -224,7 +226,8 @@ def run_distill(
 ) -> Literal["finished", "reused", "stopped"]:
     """Train one student and write its run folder: ``run.json``, ``training.jsonl``, ``adapter/``.
 
-    A finished run of the same configuration is reused. An interrupted one resumes from its last checkpoint and ends
+    A finished run of the same configuration is reused; its checkpoints are deleted (their optimizer state is a torch
+    pickle, the adapter that stays is safetensors). An interrupted one resumes from its last checkpoint and ends
     with the same weights as an uninterrupted run on the same machine. On Ctrl-C (or SIGTERM) the current step is
     finished and saved first.
 
@@ -243,7 +246,9 @@ def run_distill(
     digest = config.digest()
     record_file = output / "run.json"
     record = read_json(record_file) if record_file.is_file() else None
-    if record is not None and record.get("config_hash") != digest:
+    # A run that failed before its first checkpoint has nothing to lose: a mended configuration may take its place.
+    lost = record is not None and record["status"] == "failed" and not any(output.glob("checkpoints/checkpoint-*"))
+    if record is not None and record.get("config_hash") != digest and not lost:
         raise UserError(f"{output}: holds a run of another configuration; choose another folder or delete this one")
     if record is not None and record["status"] == "finished":
         return "reused"
@@ -270,6 +275,8 @@ def run_distill(
     if stopped:
         return "stopped"
     write_json(record_file, {**record, "status": "finished"})
+    # Last: a kill before this line leaves a finished run with checkpoints too many, never one without its adapter.
+    shutil.rmtree(output / "checkpoints", ignore_errors=True)
     return "finished"
 
 
@@ -279,12 +286,13 @@ def _train(
     """Train until done or interrupted; returns whether it was interrupted. Updates steps and seconds of ``record``."""
     import torch
     from peft import LoraConfig
-    from transformers import AutoTokenizer, set_seed
+    from transformers import AutoTokenizer, PrinterCallback, set_seed
 
     from isograd.distill.callbacks import RunFolderCallback, last_checkpoint
     from isograd.distill.config import IsomerSFTConfig
     from isograd.distill.trainer import IsomerSFTTrainer
 
+    quiet_libraries()
     data = load_data(config.data)
     checkpoints = output / "checkpoints"
     cuda = torch.cuda.is_available()
@@ -312,6 +320,7 @@ def _train(
         peft_config=LoraConfig(task_type="CAUSAL_LM", **{**LORA_DEFAULTS, **config.lora}),
         callbacks=[callback],
     )
+    trainer.remove_callback(PrinterCallback)
     start, before = time.perf_counter(), record["seconds"]
     with callback.catching_signals():
         callback.on_tick = lambda: write_json(
@@ -322,7 +331,10 @@ def _train(
     record["steps"] = trainer.state.global_step
     if callback.interrupted and trainer.state.global_step < trainer.state.max_steps:
         return True
-    trainer.save_model(str(output / "adapter"))
+    # Not trainer.save_model, which would add a pickle (training_args.bin) to the adapter.
+    adapter: Any = trainer.accelerator.unwrap_model(trainer.model)
+    adapter.save_pretrained(output / "adapter")
+    tokenizer.save_pretrained(output / "adapter")
     return False
 
 

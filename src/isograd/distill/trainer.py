@@ -88,7 +88,7 @@ class IsomerSFTTrainer(SFTTrainer):
         )
         self.data_collator = _Collator(self.data_collator)
         # compute_loss below normalizes by the whole accumulation window.
-        self.loss_is_scaled_for_ga = True  # type: ignore[assignment] - declared None
+        self.loss_is_scaled_for_ga = True  # type: ignore[assignment]
         self._capture: DomainCapture | None = None
         if isinstance(self.method, LocalMethod):
             if args.fp16:

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from isograd.common.errors import UserError
 from isograd.common.files import read_json, write_json
+from isograd.common.quiet import quiet_libraries
 from isograd.distill.job import RUN_FORMAT, DistillConfig, describe_environment, run_distill
 from isograd.isomers import load_isomers
 from isograd.student import student_path
@@ -70,6 +71,7 @@ def evaluate_run(
     """
     from isograd.evaluate.suite import evaluate_student, load_student
 
+    quiet_libraries()
     digests = {name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for name, path in splits.items()}
     file = output / "metrics.json"
     if file.is_file() and read_json(file).get("data") == digests:
