@@ -63,13 +63,21 @@ def lora_model(architecture: str = "llama", *, dtype: torch.dtype = torch.float6
     with warnings.catch_warnings():
         # PEFT still asks transformers by the old name.
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-        model = get_peft_model(base_model(architecture).to(dtype), LoraConfig(**(options | lora)))
+        model = get_peft_model(base_model(architecture).double(), LoraConfig(**(options | lora)))
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
-                parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator, dtype=dtype))
+                parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
     return model.to(dtype).train()
+
+
+def checkpointing(model: nn.Module, use_reentrant: bool) -> None:
+    model.enable_input_require_grads()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`gradient_checkpointing_enable` is deprecated", FutureWarning)
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": use_reentrant})
+    assert model.base_model.model.model.gradient_checkpointing or model.is_activation_checkpointing
 
 
 def batch(domains: list[int], *, seed: int = 2, padding: bool = True) -> dict[str, Tensor]:
