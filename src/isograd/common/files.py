@@ -55,13 +55,15 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     """Read a JSON file.
 
     Raises:
-        UserError: the file is missing or is not JSON; the message names the file, line and column.
+        UserError: the file is missing, cannot be read or is not JSON; the message names the file, line and column.
     """
     source = Path(path)
     try:
         return json.loads(source.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{source}: no such file") from None
+    except OSError as error:
+        raise UserError(f"{source}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{source}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     except json.JSONDecodeError as error:
