@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -58,7 +59,8 @@ def summarize(graded: Sequence[Graded]) -> dict[str, Any]:
 
     Returns:
         ``n``, ``n_sets``, ``accuracy``, ``accuracy_ci``, ``chain_accuracy``, ``chain_accuracy_ci`` and, by domain,
-        ``n``, ``accuracy`` and ``chain_accuracy``; all accuracies as fractions.
+        ``n``, ``accuracy`` and ``chain_accuracy``; all accuracies as fractions. The bounds of an interval are
+        ``None`` where there is only one set: nothing was repeated, and JSON has no NaN.
     """
     clusters = [item.set_id for item in graded]
     result: dict[str, Any] = {"n": len(graded), "n_sets": len(set(clusters))}
@@ -67,7 +69,9 @@ def summarize(graded: Sequence[Graded]) -> dict[str, Any]:
         ("chain_accuracy", [float(item.chain_correct) for item in graded]),
     ):
         result[name] = sum(values) / len(values)
-        result[f"{name}_ci"] = list(bootstrap_interval(values, clusters=clusters))
+        result[f"{name}_ci"] = [
+            None if math.isnan(bound) else bound for bound in bootstrap_interval(values, clusters=clusters)
+        ]
     result["by_domain"] = {}
     for domain in sorted({item.member.domain for item in graded}):
         rows = [item for item in graded if item.member.domain == domain]

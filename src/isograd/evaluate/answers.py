@@ -10,22 +10,26 @@ from isograd.isomers.schema import ANSWER_PREFIX
 
 __all__ = ["chain_correct", "extract_answer", "extract_number", "same_number"]
 
-_ANSWER = re.compile(rf"^{re.escape(ANSWER_PREFIX.strip())}[ \t]*(.*?)[ \t]*$", re.MULTILINE)
-_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
+_ANSWER = re.compile(rf"^{re.escape(ANSWER_PREFIX.strip())}(.*)$", re.MULTILINE)
+# A hyphen right after a digit is a minus sign between two numbers or a range, not the sign of the second number.
+_NUMBER = re.compile(r"(?:(?<!\d)-)?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
 
 
 def extract_answer(completion: str) -> str | None:
     """What stands after the last ``Answer:`` of a completion, or ``None`` where there is none."""
     found = _ANSWER.findall(completion)
-    return found[-1] or None if found else None
+    return found[-1].strip() or None if found else None
 
 
 def chain_correct(completion: str, member: Isomer) -> bool:
     """Whether every step's value is right: the text before the answer states the member's equations in order.
 
-    Cue words are no part of the reasoning, so each reference step is compared up to the end of its value.
+    Cue words are no part of the reasoning, so each reference step is compared up to the end of its value. Blank lines,
+    and whatever follows the last answer, do not count.
     """
-    lines = [line for line in completion.split("\n") if not line.startswith(ANSWER_PREFIX.strip())]
+    answers = list(_ANSWER.finditer(completion))
+    before = completion[: answers[-1].start()] if answers else completion
+    lines = [line for line in before.split("\n") if line.strip() and not line.startswith(ANSWER_PREFIX.strip())]
     wanted = [step.text[: _value_end(step.text, step.value)] for step in member.steps]
     return len(lines) == len(wanted) and all(
         line == step or line.startswith(f"{step} ") for line, step in zip(lines, wanted, strict=True)
@@ -34,7 +38,9 @@ def chain_correct(completion: str, member: Isomer) -> bool:
 
 def _value_end(text: str, value: str) -> int:
     # The value is the last thing a step says before its cue, and cues are words without digits.
-    return text.rindex(value) + len(value)
+    # A step that does not state its value is compared whole.
+    start = text.rfind(value)
+    return start + len(value) if start >= 0 else len(text)
 
 
 def extract_number(completion: str) -> str | None:
@@ -43,7 +49,7 @@ def extract_number(completion: str) -> str | None:
     found = _NUMBER.findall(tail)
     if not found:
         return None
-    return str(found[0] if "####" in completion else found[-1]).replace(",", "").rstrip(".")
+    return str(found[0] if "####" in completion else found[-1]).replace(",", "")
 
 
 def same_number(first: str | None, second: str | None) -> bool:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from isograd.common.errors import UserError
 from isograd.isomers import IsomerSet
 
 __all__ = ["Consistency", "logical_consistency", "pairwise_distances"]
@@ -24,6 +25,8 @@ class Consistency:
         within: between the members of one set: the LCS, lower is more consistent.
         between: between members of different sets. A collapsed representation has both near zero, so the LCS says
             nothing without it.
+
+    One member a set leaves ``within``, and a single set leaves ``between``, NaN.
     """
 
     within: float
@@ -71,10 +74,19 @@ def logical_consistency(
 
     Returns:
         By pooling: ``mean`` over the tokens, and ``last`` token.
+
+    Raises:
+        UserError: no sets, or sets of different sizes.
     """
+    sizes = {len(isomer_set.members) for isomer_set in sets}
+    if len(sizes) != 1:
+        found = f"sets of {', '.join(map(str, sorted(sizes)))} members" if sizes else "no sets"
+        raise UserError(f"the consistency score needs sets of equally many members, not {found}")
     was_training, side = model.training, tokenizer.padding_side
     model.eval()
     tokenizer.padding_side = "right"
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
     texts = [
         (member.prompt + member.completion)[: len(member.prompt) + member.spans[-1].start].rstrip(" ")
         for isomer_set in sets
@@ -94,5 +106,5 @@ def logical_consistency(
     finally:
         tokenizer.padding_side = side
         model.train(was_training)
-    members = len(sets[0].members)
+    members = sizes.pop()
     return {name: pairwise_distances(torch.cat(parts).unflatten(0, (-1, members))) for name, parts in pooled.items()}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from isograd.common.errors import UserError
 from isograd.common.files import write_json, write_text
 from isograd.evaluate.accuracy import grade, summarize
 from isograd.evaluate.generate import generate_greedy
-from isograd.evaluate.lcs import logical_consistency
+from isograd.evaluate.lcs import Consistency, logical_consistency
 from isograd.isomers import IsomerSet
 
 __all__ = ["evaluate_student", "load_student"]
@@ -52,6 +52,14 @@ def _shifted(progress: Callable[[int, int], None], before: int, total: int) -> C
     return lambda done, _of_this_split: progress(before + done, total)
 
 
+def _distances(score: Consistency) -> dict[str, float | None]:
+    """``None`` for what cannot be known (one set has nothing between sets): JSON has no NaN."""
+    return {
+        name: None if math.isnan(value) else value
+        for name, value in (("within", score.within), ("between", score.between))
+    }
+
+
 def evaluate_student(
     model: Any,
     tokenizer: Any,
@@ -74,18 +82,21 @@ def evaluate_student(
         progress: called with (completions done, completions in all).
 
     Returns:
-        The content of ``metrics.json``: ``splits`` and ``lcs``.
+        The content of ``metrics.json``: ``splits`` and ``lcs``. Numbers that cannot be known are ``None``.
 
     Raises:
-        UserError: a split is empty.
+        UserError: there is no split, or one is empty.
     """
+    if not splits:
+        raise UserError("there is no split to measure a student on")
+    for split, sets in splits.items():
+        if not sets:
+            raise UserError(f"split {split!r} has no isomer sets")
     total = sum(len(isomer_set.members) for sets in splits.values() for isomer_set in sets)
     done = 0
     metrics: dict[str, Any] = {"format": METRICS_FORMAT, "splits": {}}
     examples = []
     for split, sets in splits.items():
-        if not sets:
-            raise UserError(f"split {split!r} has no isomer sets")
         prompts = [member.prompt for isomer_set in sets for member in isomer_set.members]
         report = None if progress is None else _shifted(progress, done, total)
         completions = generate_greedy(
@@ -107,7 +118,7 @@ def evaluate_student(
         "layer": "penultimate",
         "split": name,
         "n_sets": len(splits[name]),
-        **{pooling: asdict(score) for pooling, score in scores.items()},
+        **{pooling: _distances(score) for pooling, score in scores.items()},
     }
     if output is not None:
         write_text(output / "examples.jsonl", "".join(json.dumps(line) + "\n" for line in examples))
