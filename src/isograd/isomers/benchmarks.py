@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import string
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ class BenchmarkRow:
 
 
 def _choices(question: str, options: Mapping[str, str], gold: str) -> BenchmarkRow:
+    if gold not in options:
+        raise ValueError(f"the answer {gold!r} is none of the options")
     listed = "\n".join(f"{letter}) {text}" for letter, text in options.items())
     return BenchmarkRow(f"{question}\n{listed}\n", f"Answer: {gold}", gold)
 
@@ -40,9 +43,9 @@ def _gsm8k(row: Mapping[str, Any]) -> BenchmarkRow:
 
 
 def _logiqa2(row: Mapping[str, Any]) -> BenchmarkRow:
-    letters = "ABCDEFGH"
-    options = dict(zip(letters, row["options"], strict=False))
-    return _choices(f"{row['text']}\n{row['question']}", options, letters[row["answer"]])
+    options = dict(zip(string.ascii_uppercase, row["options"], strict=False))
+    gold = dict(enumerate(options)).get(row["answer"], "")
+    return _choices(f"{row['text']}\n{row['question']}", options, gold)
 
 
 def _medqa(row: Mapping[str, Any]) -> BenchmarkRow:
@@ -107,7 +110,10 @@ def read_benchmark(path: str | os.PathLike[str], form: str) -> list[BenchmarkRow
     rows = []
     for number, value in iter_json_lines(path):
         try:
-            rows.append(FORMATS[form](value))
+            row = FORMATS[form](value)
+            if not all(isinstance(text, str) for text in (row.prompt, row.completion, row.answer)):
+                raise TypeError("prompt, completion and answer are texts")
+            rows.append(row)
         except KeyError as error:
             raise UserError(f"{path}:{number}: a {form} row needs the field {error.args[0]!r}") from None
         except (TypeError, AttributeError, IndexError, ValueError):

@@ -41,7 +41,8 @@ Value = bool | int | float | str
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # JSON has no NaN and no infinity: they would be written as null and read back as something else.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class NodeType(StrEnum):

@@ -119,7 +119,11 @@ def missing_words(domain: Domain, family: str, slots: Mapping[str, Slot], labels
         if len(set(entries)) < len(entries):
             faults.append(f"{family}.{name}: an entry stands twice")
         for number, entry in enumerate(entries, 1):
-            used = {field for _, field, _, _ in string.Formatter().parse(entry) if field is not None}
+            try:
+                used = {field for _, field, _, _ in string.Formatter().parse(entry) if field is not None}
+            except ValueError as error:
+                faults.append(f"{family}.{name}[{number}]: {error}: {entry!r}")
+                continue
             faults += [
                 f"{family}.{name}[{number}]: lacks {{{field}}}: {entry!r}" for field in sorted(slot.placeholders - used)
             ]
