@@ -51,7 +51,7 @@ def problems(graph: ReasoningGraph) -> list[str]:
     ]
     digraph = to_networkx(graph)
     if not nx.is_directed_acyclic_graph(digraph):
-        return [*found, "the graph has a cycle: " + " -> ".join(a for a, _ in nx.find_cycle(digraph))]
+        return [*found, "the graph has a cycle: " + " -> ".join(edge[0] for edge in nx.find_cycle(digraph))]
     lost = set(counts) - nx.ancestors(digraph, goals[0]) - set(goals)
     found += [f"node {name!r} does not reach the goal" for name in sorted(lost)]
     position = {node.id: index for index, node in enumerate(graph.nodes)}
