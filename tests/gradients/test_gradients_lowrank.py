@@ -77,6 +77,14 @@ class TestTruncatedSvd:
         assert (gram - gram.diag().diag()).abs().max() < 1e-5
         assert (gram.diag().diff() <= 0).all()
 
+    def test_float64_resolves_a_steep_spectrum(self) -> None:
+        G = decaying(40, 30, 1e-2)
+        low = truncated_svd(G, 4)
+        identity = torch.eye(4, dtype=torch.float64)
+        torch.testing.assert_close(low.left.mT @ low.left, identity, rtol=0, atol=1e-9)
+        values = torch.linalg.vector_norm(low.right, dim=1)
+        torch.testing.assert_close(values, torch.tensor([1, 1e-2, 1e-4, 1e-6]).double(), rtol=1e-6, atol=0)
+
     def test_power_iterations_sharpen(self) -> None:
         G = decaying(80, 80, 0.97)
         errors = [torch.linalg.matrix_norm(G - truncated_svd(G, 8, power_iterations=q).dense()) for q in (0, 1, 3)]

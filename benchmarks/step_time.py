@@ -1,0 +1,275 @@
+"""Time and memory of one training step: ERM, one-pass IGA, and IGA done naively.
+
+    python benchmarks/step_time.py [--hidden 128 256 512] [--repeats 7] [--threads 2] [--seed 0]
+
+Three ways to the gradients of the LoRA factors of a Llama (all linear layers adapted), from the same batch of K = 4
+domains with right padding and prompts without labels:
+
+* ``erm``: forward and backward of the domain-balanced loss, nothing captured;
+* ``iga``: the same pass inside ``DomainCapture.micro_batch``, then ``write_gradients``;
+* ``naive``: K forward and backward passes, one for the rows of each domain (as many tokens in all), with the base
+  weights' gradients kept for every domain, then mask, full SVD and chain rule per layer.
+
+Neither includes the optimizer, which is the same for all. The variants are interleaved within one process, so that
+what else the machine does falls on all of them; medians, and ratios of medians to ``erm``. Peak memory: each variant
+in a fresh process in which freed blocks go back to the system at once (a low mmap threshold), the highest resident
+set during a step (VmHWM, reset after a warm-up step) above that before it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import Tensor, nn
+from transformers import LlamaConfig, LlamaForCausalLM
+
+import isograd.capture._dense as dense_module
+import isograd.capture.domain_capture as capture_module
+from isograd.capture import DomainCapture
+from isograd.common.seeding import derive_seed
+from isograd.gradients import Iga, chain_rule, truncated_svd
+
+K = 4
+VARIANTS = ("erm", "iga", "naive")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Model and batch of one row of the table."""
+
+    hidden: int
+    layers: int = 4
+    vocabulary: int = 2048
+    rows: int = 8
+    length: int = 128
+    rank: int = 8
+
+
+class Bench:
+    """A model, a batch, and one function per variant that leaves gradients in the LoRA factors."""
+
+    def __init__(self, shape: Shape, seed: int) -> None:
+        self.shape = shape
+        self.model = _model(shape, seed)
+        generator = torch.Generator().manual_seed(derive_seed("benchmarks", "batch", seed))
+        self.ids = torch.randint(3, shape.vocabulary, (shape.rows, shape.length), generator=generator)
+        self.labels = self.ids.clone()
+        self.labels[:, : shape.length * 3 // 8] = -100  # the prompt
+        self.mask = torch.ones_like(self.ids)
+        lengths = torch.randint(shape.length * 3 // 4, shape.length + 1, (shape.rows,), generator=generator)
+        for row, end in enumerate(lengths.tolist()):
+            self.ids[row, end:], self.mask[row, end:], self.labels[row, end:] = 0, 0, -100
+        self.domains = torch.arange(shape.rows) % K  # whole sets, one member of each domain after the other
+        self.method = Iga()
+        self.capture = DomainCapture(self.model, self.method, num_domains=K, seed=seed)
+        self.factors = [p for p in self.model.parameters() if p.requires_grad]
+
+    def losses(self, rows: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """Sum of nats and number of supervised tokens of each of these rows."""
+        logits = self.model(input_ids=self.ids[rows], attention_mask=self.mask[rows]).logits[:, :-1]
+        labels = self.labels[rows][:, 1:]
+        nats = nn.functional.cross_entropy(logits.mT, labels, reduction="none")
+        return nats.sum(1), (labels != -100).sum(1)
+
+    def backward(self) -> None:
+        nats, tokens = self.losses(slice(None))
+        sums = nats.new_zeros(K).index_add(0, self.domains, nats)
+        counts = tokens.new_zeros(K).index_add(0, self.domains, tokens)
+        (sums / counts).mean().backward()
+
+    def erm(self) -> None:
+        self.zero()
+        self.backward()
+
+    def iga(self) -> None:
+        self.zero()
+        with self.capture.micro_batch(self.domains):
+            self.backward()
+        self.capture.write_gradients()
+
+    def naive(self) -> None:
+        self.zero()
+        weights = [layer.module.base_layer.weight for layer in self.capture.layers]
+        for weight in weights:
+            weight.requires_grad_(True)
+        per_domain = []
+        for k in range(K):
+            nats, tokens = self.losses(self.domains == k)
+            per_domain.append(torch.autograd.grad(nats.sum() / tokens.sum(), weights))
+        for weight in weights:
+            weight.requires_grad_(False)
+        for index, layer in enumerate(self.capture.layers):
+            direction = self.method.merge(torch.stack([grads[index] for grads in per_domain]))
+            low_rank = truncated_svd(direction, self.shape.rank, method="exact")
+            layer.A.grad, layer.B.grad = chain_rule(low_rank, layer.A.detach(), layer.B.detach(), layer.scaling)
+
+    def zero(self) -> None:
+        for factor in self.factors:
+            factor.grad = None
+
+
+def _model(shape: Shape, seed: int) -> nn.Module:
+    torch.manual_seed(derive_seed("benchmarks", "model", seed))
+    config = LlamaConfig(
+        vocab_size=shape.vocabulary,
+        hidden_size=shape.hidden,
+        intermediate_size=shape.hidden * 11 // 4,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.hidden // 32,
+        num_key_value_heads=shape.hidden // 64,
+        max_position_embeddings=shape.length,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    lora = LoraConfig(r=shape.rank, lora_alpha=2 * shape.rank, target_modules=targets, task_type="CAUSAL_LM")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        model = get_peft_model(LlamaForCausalLM(config), lora)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.02)
+    return model.train()
+
+
+def time_variants(bench: Bench, variants: tuple[str, ...], repeats: int) -> dict[str, list[float]]:
+    """Seconds of each step, variants interleaved, after one unrecorded round."""
+    times: dict[str, list[float]] = {variant: [] for variant in variants}
+    for repeat in range(repeats + 1):
+        for variant in variants:
+            step: Callable[[], None] = getattr(bench, variant)
+            start = time.perf_counter()
+            step()
+            if repeat:
+                times[variant].append(time.perf_counter() - start)
+    return times
+
+
+def breakdown(bench: Bench, repeats: int) -> dict[str, float]:
+    """Median seconds per step in the parts of IGA's extra work."""
+    spent: dict[str, float] = {}
+
+    def timed(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            start = time.perf_counter()
+            result = function(*args, **kwargs)
+            spent[part] = spent.get(part, 0.0) + time.perf_counter() - start
+            return result
+
+        return wrapper
+
+    patches: list[tuple[Any, str, str]] = [
+        (dense_module, "_products", "products"),
+        (capture_module, "token_segments", "zero rows"),
+        (capture_module, "chain_rule", "chain rule"),
+        (Iga, "merge", "mask"),
+        (Iga, "project", "svd"),
+        (DomainCapture, "_record", "all"),
+    ]
+    originals = [getattr(owner, name) for owner, name, _ in patches]
+    rounds = []
+    try:
+        for (owner, name, part), original in zip(patches, originals, strict=True):
+            setattr(owner, name, timed(part, original))
+        for _ in range(repeats):
+            spent.clear()
+            bench.iga()
+            rounds.append(dict(spent))
+    finally:
+        for (owner, name, _), original in zip(patches, originals, strict=True):
+            setattr(owner, name, original)
+    parts = {part: statistics.median(one[part] for one in rounds) for *_, part in patches}
+    total = parts.pop("all")
+    parts["other"] = total - sum(parts.values())
+    return parts
+
+
+def peak_memory(variant: str, shape: Shape, args: argparse.Namespace) -> float:
+    """MiB by which a step of this variant raises the resident set, measured in a fresh process."""
+    command = [sys.executable, __file__, "--memory-of", variant, "--hidden", str(shape.hidden)]
+    command += ["--threads", str(args.threads), "--seed", str(args.seed), "--layers", str(shape.layers)]
+    command += ["--rows", str(shape.rows), "--length", str(shape.length), "--vocabulary", str(shape.vocabulary)]
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return float(json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def _measure_memory(variant: str, bench: Bench) -> float:
+    step: Callable[[], None] = getattr(bench, variant)
+    step()
+    bench.zero()
+    Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
+    before = _status("VmRSS")
+    step()
+    return (_status("VmHWM") - before) / 1024
+
+
+def _status(field: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1])
+    raise RuntimeError(f"no {field} in /proc/self/status")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Step time and peak memory of ERM, IGA and naive IGA.")
+    parser.add_argument("--hidden", type=int, nargs="+", default=[128, 256, 512])
+    parser.add_argument("--layers", type=int, default=Shape.layers)
+    parser.add_argument("--rows", type=int, default=Shape.rows)
+    parser.add_argument("--length", type=int, default=Shape.length)
+    parser.add_argument("--vocabulary", type=int, default=Shape.vocabulary)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--skip", nargs="*", default=[], choices=["naive", "memory", "breakdown"])
+    parser.add_argument("--memory-of", choices=VARIANTS, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = _arguments()
+    torch.set_num_threads(args.threads)
+    sizes = {"layers": args.layers, "rows": args.rows, "length": args.length, "vocabulary": args.vocabulary}
+    if args.memory_of:
+        print(json.dumps(_measure_memory(args.memory_of, Bench(Shape(args.hidden[0], **sizes), args.seed))))
+        return
+    variants = tuple(variant for variant in VARIANTS if variant not in args.skip)
+    print(f"torch {torch.__version__}, {args.threads} threads, {args.repeats} repeats, {sizes}, seed {args.seed}")
+    for hidden in args.hidden:
+        shape = Shape(hidden, **sizes)
+        bench = Bench(shape, args.seed)
+        times = time_variants(bench, variants, args.repeats)
+        medians = {variant: statistics.median(values) for variant, values in times.items()}
+        largest = max(layer.A.shape[1] * layer.B.shape[0] for layer in bench.capture.layers) * 4 / 2**20
+        print(f"\nhidden {hidden}: largest adapted layer {largest:.2f} MiB, {K} dense gradients {K * largest:.2f} MiB")
+        for variant in variants:
+            low, high = min(times[variant]), max(times[variant])
+            line = f"  {variant:6} {1e3 * medians[variant]:8.1f} ms [{1e3 * low:.1f}, {1e3 * high:.1f}]"
+            line += f"  {medians[variant] / medians['erm']:5.2f} x erm"
+            if "memory" not in args.skip:
+                line += f"  step raises peak by {peak_memory(variant, shape, args):7.1f} MiB"
+            print(line)
+        if "naive" in medians:
+            print(f"  iga / naive {medians['iga'] / medians['naive']:.2f}")
+        if "breakdown" not in args.skip:
+            parts = breakdown(bench, args.repeats)
+            print("  iga spends  " + ", ".join(f"{part} {1e3 * seconds:.1f} ms" for part, seconds in parts.items()))
+
+
+if __name__ == "__main__":
+    main()
