@@ -36,6 +36,8 @@ def generate_greedy(
     Returns:
         The completions, without special tokens.
     """
+    if not prompts:
+        return []
     was_training, side = model.training, tokenizer.padding_side
     model.eval()
     tokenizer.padding_side = "left"
