@@ -1,0 +1,190 @@
+"""Whole runs: the run folder, resuming after kill -9 and Ctrl-C, mistakes in one line, ordinary PEFT adapters."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import AutoPeftModelForCausalLM, PeftModel
+from transformers import AutoModelForCausalLM
+
+from isograd.common.errors import UserError
+from isograd.distill.callbacks import last_checkpoint
+from isograd.distill.job import load_config, parse_config, run_distill
+from isograd.isomers import IsomerSet, save_isomers
+
+SETTINGS: dict[str, Any] = {
+    "max_steps": 12,
+    "save_steps": 3,
+    "logging_steps": 2,
+    "per_device_train_batch_size": 8,
+    "method": "iga",
+    "learning_rate": 1e-2,
+    "consistency": "logit_variance",
+}
+
+
+@pytest.fixture
+def content(tmp_path: Path, tiny_model: Path, sets: list[IsomerSet]) -> dict[str, Any]:
+    save_isomers(sets, tmp_path / "train.jsonl")
+    return {"model": str(tiny_model), "data": [{"path": str(tmp_path / "train.jsonl")}], "training": dict(SETTINGS)}
+
+
+def adapter_bytes(folder: Path) -> bytes:
+    return (folder / "adapter" / "adapter_model.safetensors").read_bytes()
+
+
+def start(config: Path, output: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "isograd", "distill", str(config), "--output", str(output)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_for(condition: Any, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        if process.poll() is not None:
+            raise AssertionError(f"the run ended early:\n{process.communicate()[0]}")
+        if time.monotonic() > deadline:
+            process.kill()
+            raise AssertionError("the run did not come so far")
+        time.sleep(0.005)
+
+
+def test_a_run_folder(tmp_path: Path, content: dict[str, Any], tiny_model: Path) -> None:
+    output = tmp_path / "run"
+    assert run_distill(parse_config(content, "test"), output) == "finished"
+    record = json.loads((output / "run.json").read_text())
+    assert record["status"] == "finished"
+    assert record["label"] == "iga+consistency"
+    assert record["steps"] == 12
+    assert record["versions"]["trl"]
+    lines = [json.loads(line) for line in (output / "training.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 4, 6, 8, 10, 12]
+    assert {"loss", "loss/law", "consistency", "grad_norm"} <= lines[0].keys()
+    assert {path.suffix for path in (output / "adapter").iterdir()} <= {".json", ".safetensors", ".md", ".jinja"}
+    assert not (output / "checkpoints").exists()
+
+    before = adapter_bytes(output)
+    assert run_distill(parse_config(content, "test"), output) == "reused"
+    assert adapter_bytes(output) == before
+    with pytest.raises(UserError, match="run of another configuration"):
+        run_distill(parse_config({**content, "seed": 1}, "test"), output)
+
+    # An ordinary PEFT adapter: loaded, merged, same outputs.
+    ids = torch.arange(3, 40)[None]
+    base = AutoModelForCausalLM.from_pretrained(tiny_model)
+    with torch.no_grad():
+        untouched = base(ids).logits
+        adapted = PeftModel.from_pretrained(base, str(output / "adapter"))
+        logits = adapted(ids).logits
+        assert not torch.allclose(logits, untouched, atol=1e-3)
+        assert torch.equal(AutoPeftModelForCausalLM.from_pretrained(str(output / "adapter"))(ids).logits, logits)
+        assert torch.allclose(adapted.merge_and_unload()(ids).logits, logits, atol=1e-5)
+
+
+def test_same_seed_same_bytes_and_another_seed_others(tmp_path: Path, content: dict[str, Any]) -> None:
+    content["training"].update(max_steps=3, save_strategy="no")
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        run_distill(parse_config({**content, "seed": seed}, "test"), tmp_path / name)
+    assert adapter_bytes(tmp_path / "a") == adapter_bytes(tmp_path / "b") != adapter_bytes(tmp_path / "c")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT])
+def test_an_interrupted_run_ends_like_an_uninterrupted_one(
+    tmp_path: Path, content: dict[str, Any], blow: signal.Signals
+) -> None:
+    content["training"].update(max_steps=60, save_steps=5)
+    config = tmp_path / "config.yaml"
+    config.write_text(json.dumps(content))
+    run_distill(load_config(config), tmp_path / "whole")
+
+    output = tmp_path / "broken"
+    process = start(config, output)
+    wait_for(lambda: last_saved(output) >= 10, process)
+    os.kill(process.pid, blow)
+    process.communicate()
+    saved = last_saved(output)
+    assert 10 <= saved < 60
+    status = json.loads((output / "run.json").read_text())["status"]
+    assert status == "running"
+    if blow == signal.SIGINT:
+        assert process.returncode == 130
+    assert run_distill(load_config(config), output) == "finished"
+    assert adapter_bytes(output) == adapter_bytes(tmp_path / "whole")
+    logs = [json.loads(line) for line in (output / "training.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in logs] == list(range(2, 61, 2))
+
+
+def last_saved(output: Path) -> int:
+    states = (output / "checkpoints").glob("checkpoint-*/trainer_state.json")
+    return max((int(path.parent.name.rpartition("-")[2]) for path in states), default=0)
+
+
+def test_half_written_checkpoints_are_passed_over(tmp_path: Path) -> None:
+    for step, text in ((3, "{}"), (6, '{"cut'), (9, None)):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        if text is not None:
+            (folder / "trainer_state.json").write_text(text)
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-3")
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-3"]
+
+
+def test_a_failed_run_says_so_and_its_folder_can_be_used_again(tmp_path: Path, content: dict[str, Any]) -> None:
+    output = tmp_path / "run"
+    content["training"]["per_device_train_batch_size"] = 7
+    with pytest.raises(UserError, match="no multiple of the 4 domains"):
+        run_distill(parse_config(content, "test"), output)
+    record = json.loads((output / "run.json").read_text())
+    assert record["status"] == "failed"
+    assert "no multiple" in record["error"]
+    content["training"].update(per_device_train_batch_size=8, max_steps=1)
+    assert run_distill(parse_config(content, "test"), output) == "finished"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"data": []}, r"config: data: "),
+        ({"modle": "x"}, r"config: modle: "),
+        ({"training": {"lerning_rate": 1}}, r"did you mean 'learning_rate'\?"),
+        ({"lora": {"rr": 1}}, r"config: lora\.rr: LoraConfig has no such field"),
+        ({"data": [{"path": "x", "format": "gsm9k"}]}, "unknown format 'gsm9k'"),
+    ],
+)
+def test_mistakes_in_a_configuration(content: dict[str, Any], change: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        parse_config({**content, **change}, "config")
+
+
+def test_overrides(tmp_path: Path, content: dict[str, Any]) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(json.dumps(content))
+    changed = load_config(config, ["training.max_steps=5", "seed=7", "lora.target_modules=[q_proj]"])
+    assert (changed.training["max_steps"], changed.seed, changed.lora) == (5, 7, {"target_modules": ["q_proj"]})
+    for override in ("seed", "data.path=x"):
+        with pytest.raises(UserError, match="--set"):
+            load_config(config, [override])
+
+
+def test_missing_files_and_models(tmp_path: Path, content: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="missing.yaml"):
+        load_config(tmp_path / "missing.yaml")
+    missing = {**content, "data": [{"path": str(tmp_path / "none.jsonl")}]}
+    with pytest.raises(UserError, match=r"none\.jsonl: No such file"):
+        run_distill(parse_config(missing, "test"), tmp_path / "run")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="cannot be loaded"):
+        run_distill(parse_config({**content, "model": str(tmp_path / "empty")}, "test"), tmp_path / "other")
+    mixed = {**content, "data": [*content["data"], {"path": content["data"][0]["path"], "format": "rows"}]}
+    with pytest.raises(UserError, match="mixes isomer sets and plain rows"):
+        run_distill(parse_config(mixed, "test"), tmp_path / "mixed")
