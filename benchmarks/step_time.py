@@ -1,6 +1,6 @@
 """Time and memory of one training step: ERM, one-pass IGA, and IGA done naively.
 
-    python benchmarks/step_time.py [--hidden 128 256 512] [--repeats 7] [--threads 2] [--seed 0]
+    python benchmarks/step_time.py [--hidden 128 256 512] [--repeats 7] [--threads 2] [--clock wall] [--seed 0]
 
 Three ways to the gradients of the LoRA factors of a Llama (all linear layers adapted), from the same batch of K = 4
 domains with right padding and prompts without labels:
@@ -10,8 +10,9 @@ domains with right padding and prompts without labels:
 * ``naive``: K forward and backward passes, one for the rows of each domain (as many tokens in all), with the base
   weights' gradients kept for every domain, then mask, full SVD and chain rule per layer.
 
-Neither includes the optimizer, which is the same for all. The variants are interleaved within one process, so that
-what else the machine does falls on all of them; medians, and ratios of medians to ``erm``. Peak memory: each variant
+None includes the optimizer, which is the same for all. The variants are interleaved within one process, so that
+what else the machine does falls on all of them; medians, and ratios of medians to ``erm``. On a machine that others
+use too, ``--threads 1 --clock cpu`` is steadier: waiting threads do not count. Peak memory: each variant
 in a fresh process in which freed blocks go back to the system at once (a low mmap threshold), the highest resident
 set during a step (VmHWM, reset after a warm-up step) above that before it.
 """
@@ -147,16 +148,20 @@ def _model(shape: Shape, seed: int) -> nn.Module:
     return model.train()
 
 
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+clock: Callable[[], float] = time.perf_counter
+
+
 def time_variants(bench: Bench, variants: tuple[str, ...], repeats: int) -> dict[str, list[float]]:
     """Seconds of each step, variants interleaved, after one unrecorded round."""
     times: dict[str, list[float]] = {variant: [] for variant in variants}
     for repeat in range(repeats + 1):
         for variant in variants:
             step: Callable[[], None] = getattr(bench, variant)
-            start = time.perf_counter()
+            start = clock()
             step()
             if repeat:
-                times[variant].append(time.perf_counter() - start)
+                times[variant].append(clock() - start)
     return times
 
 
@@ -166,9 +171,9 @@ def breakdown(bench: Bench, repeats: int) -> dict[str, float]:
 
     def timed(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            start = time.perf_counter()
+            start = clock()
             result = function(*args, **kwargs)
-            spent[part] = spent.get(part, 0.0) + time.perf_counter() - start
+            spent[part] = spent.get(part, 0.0) + clock() - start
             return result
 
         return wrapper
@@ -235,6 +240,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--vocabulary", type=int, default=Shape.vocabulary)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--clock", choices=CLOCKS, default="wall")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--skip", nargs="*", default=[], choices=["naive", "memory", "breakdown"])
     parser.add_argument("--memory-of", choices=VARIANTS, help=argparse.SUPPRESS)
@@ -244,12 +250,15 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     args = _arguments()
     torch.set_num_threads(args.threads)
+    global clock
+    clock = CLOCKS[args.clock]
     sizes = {"layers": args.layers, "rows": args.rows, "length": args.length, "vocabulary": args.vocabulary}
     if args.memory_of:
         print(json.dumps(_measure_memory(args.memory_of, Bench(Shape(args.hidden[0], **sizes), args.seed))))
         return
     variants = tuple(variant for variant in VARIANTS if variant not in args.skip)
-    print(f"torch {torch.__version__}, {args.threads} threads, {args.repeats} repeats, {sizes}, seed {args.seed}")
+    settings = {"threads": args.threads, "clock": args.clock, "repeats": args.repeats, "seed": args.seed} | sizes
+    print(f"torch {torch.__version__}, {', '.join(f'{name} {value}' for name, value in settings.items())}")
     for hidden in args.hidden:
         shape = Shape(hidden, **sizes)
         bench = Bench(shape, args.seed)

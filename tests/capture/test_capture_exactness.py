@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import torch
 from capture_models import (
@@ -30,12 +32,16 @@ ORDERS = {
 }
 
 
-def run(model: nn.Module, method: LocalMethod, data: dict[str, Tensor], **options: object) -> dict[str, Tensor]:
+def run(
+    model: nn.Module, method: LocalMethod, data: dict[str, Tensor], *, autocast: bool = False, **options: object
+) -> dict[str, Tensor]:
     """One window of one micro-batch; leaves the method's gradients in the model and returns the dense ones, if kept."""
     model.zero_grad()
     capture = DomainCapture(model, method, num_domains=K, **options)
     with capture.micro_batch(data["domains"]):
-        domain_losses(model, data, K).mean().backward()
+        with torch.autocast("cpu", torch.bfloat16) if autocast else contextlib.nullcontext():
+            loss = domain_losses(model, data, K).mean()
+        loss.backward()
     capture.write_gradients()
     dense = capture.dense_gradients
     capture.remove()
@@ -203,15 +209,20 @@ def test_half_precision_sums_in_float32() -> None:
     assert {parameter.grad.dtype for parameter in factors(model).values()} == {torch.bfloat16}
 
 
-def test_autocast() -> None:
+@pytest.mark.parametrize("keep_dense", [False, True])
+def test_autocast(keep_dense: bool) -> None:
     data = batch(ORDERS["unequal"])
     model = lora_model("gpt2", dtype=torch.float32)
     with torch.autocast("cpu", torch.bfloat16):
         expected = autograd(model, data)
-        run(model, MEAN, data)  # backward too runs under autocast, as careless loops do
-    for name, grad in gradients(model).items():
+    run(model, MEAN, data, autocast=True, keep_dense=keep_dense)
+    outside = gradients(model)
+    for name, grad in outside.items():
         assert grad.dtype == torch.float32
         assert torch.linalg.norm(grad - expected[name]) < 0.02 * torch.linalg.norm(expected[name])
+    with torch.autocast("cpu", torch.bfloat16):  # backward too, as careless loops do: rounds nothing more
+        run(model, MEAN, data, keep_dense=keep_dense)
+    assert_same(gradients(model), outside, 0.0)
 
 
 def test_a_term_between_rows_counts_for_the_rows_it_flows_through() -> None:

@@ -69,6 +69,22 @@ def test_one_tiny_entry_anywhere_keeps_a_token() -> None:
     assert D[segments[0][1]].abs().max() > 0
 
 
+def test_half_precision_rows_multiply_as_the_layer_did_and_sum_in_float32() -> None:
+    x, grad = random(2, 30, 5).float(), random(2, 30, 6).bfloat16()  # autocast: the layer rounded x itself
+    X, D, segments = token_segments(plan_rows(torch.tensor([0, 1]), 2), x, grad)
+    total = accumulate(None, X, D, segments, 2)
+    expected = 2 * torch.einsum("rtm,rtn->rmn", grad.double(), x.bfloat16().double())
+    assert total.dtype == torch.float32
+    torch.testing.assert_close(total.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_padding_splits_segments() -> None:
+    grad = torch.ones(3, 50, 2)
+    grad[:, 40:] = 0
+    _, _, segments = token_segments(plan_rows(torch.tensor([0, 0, 1]), 2), grad, grad)
+    assert segments == [(0, 0, 40), (0, 50, 90), (1, 100, 140)]
+
+
 def test_full_rows_of_one_domain_are_one_segment() -> None:
     x = torch.ones(4, 50, 2)
     X, D, segments = token_segments(plan_rows(torch.tensor([0, 0, 1, 1]), 2), x, x)

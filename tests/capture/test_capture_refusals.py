@@ -192,6 +192,7 @@ class TestPasses:
         with pytest.raises(KeyboardInterrupt):
             interrupted()
         assert "no captured gradients" in refusal(capture.write_gradients)
+        assert "without an open window" in refusal(capture.micro_batch(torch.arange(K), first=False).__enter__)
 
     def test_hooks_are_inert_outside_and_gone_after_remove(self) -> None:
         model, data = lora_model(), batch([0, 1, 2, 3])
@@ -199,10 +200,12 @@ class TestPasses:
         domain_losses(model, data, K).mean().backward()
         with capture.micro_batch(data["domains"]), torch.no_grad():
             domain_losses(model, data, K)
+        model.enable_input_require_grads()  # so that there is a backward pass without adapters
         with capture.micro_batch(data["domains"]), model.disable_adapter():
-            domain_losses(model, data, K)
+            domain_losses(model, data, K).mean().backward()
         assert "no captured gradients" in refusal(capture.write_gradients)
         capture.remove()
+        model.disable_input_require_grads()
         assert not any(module._forward_hooks for module in model.modules())
 
     def test_writing_clears(self) -> None:

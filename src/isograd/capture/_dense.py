@@ -11,8 +11,8 @@ from isograd.gradients import LocalMethod
 
 __all__ = ["accumulate", "merge_dense", "merge_tokens"]
 
-# Bytes of the [K, tile, n] buffer. Measured on a CPU with 2 MiB of second-level cache per core: from 1 to 4 MiB all is
-# alike, 0.25 MiB is a third slower (small products), 32 MiB a tenth. On a GPU every tile costs launches.
+# Bytes of the [K, tile, n] buffer. Measured on a CPU with 2 MiB of second-level cache per core: 1 to 32 MiB are within
+# a tenth of each other, 0.25 MiB takes half as long again (small products). On a GPU every tile costs launches.
 _TILE_BYTES = {"cpu": 2**21}
 _TILE_BYTES_ELSEWHERE = 2**28
 
