@@ -36,7 +36,7 @@ def tangent_projection(
 
     ``P_U G + G P_V - P_U G P_V``, where P_U projects onto the columns of B and P_V onto the rows of A. For B and A of
     full rank r this is the orthogonal projection onto the tangent space of the matrices of rank r at ``B @ A``
-    (Vandereycken, arXiv 1209.3834, eq. 2.5). Where B or A has lower rank, ``B @ A`` is no smooth point of that set;
+    (Vandereycken, arXiv 1209.3834). Where B or A has lower rank, ``B @ A`` is no smooth point of that set;
     the formula still is the orthogonal projection onto ``{B X + Y A}``, all that LoRA can do to first order. For a
     fresh adapter, B = 0, it is ``G P_V``.
 
