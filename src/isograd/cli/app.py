@@ -100,7 +100,7 @@ def student_show(
     from isograd.cli.views import probe_view
     from isograd.common.quiet import quiet_libraries
     from isograd.evaluate import load_student, probe_student
-    from isograd.experiment.worker import resolve_model
+    from isograd.experiment.measure import resolve_model
 
     quiet_libraries()
     network, tokenizer = load_student(resolve_model(model))
@@ -150,7 +150,8 @@ def distill(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from isograd.distill import load_config, run_distill
-    from isograd.experiment.worker import STOPPED, resolve_model
+    from isograd.experiment.measure import resolve_model
+    from isograd.experiment.worker import STOPPED
 
     flags = {
         "training.method": method,
@@ -181,28 +182,33 @@ def distill(
 @app.command("evaluate")
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A finished run folder.")],
-    data: Annotated[list[str], typer.Option("--data", "-d", help="SPLIT=FILE of isomer sets; give it for each split.")],
+    data: Annotated[Optional[list[str]], typer.Option("--data", "-d", help="SPLIT=FILE of isomer sets.")] = None,  # noqa: UP045
+    benchmark: Annotated[Optional[list[str]], typer.Option(help="FORMAT=FILE, for example gsm8k=test.jsonl.")] = None,  # noqa: UP045
 ) -> None:
-    """Measure accuracy, chain accuracy and Logical Consistency Score of a run's student."""
+    """Measure a run's student: accuracy, chain accuracy and Logical Consistency Score, or benchmark accuracy."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    from isograd.cli.views import metrics_view
+    from isograd.cli.views import benchmarks_view, metrics_view, named_files
     from isograd.common.errors import UserError
-    from isograd.experiment.worker import evaluate_run
+    from isograd.experiment.measure import evaluate_run, score_run
 
-    splits = {}
-    for item in data:
-        name, sign, file = item.partition("=")
-        if not sign or not Path(file).is_file():
-            raise UserError(f"--data {item!r}: write it as SPLIT=FILE with a file that exists, for example id=id.jsonl")
-        splits[name] = Path(file)
+    if not data and not benchmark:
+        raise UserError("nothing to measure; give --data id=FILE or --benchmark gsm8k=FILE")
+    splits, benchmarks = named_files("--data", data or []), named_files("--benchmark", benchmark or [])
+    views = []
     with Progress(TextColumn("Evaluating"), BarColumn(), MofNCompleteColumn(), transient=True) as progress:
         task = progress.add_task("", total=None)
-        metrics = evaluate_run(
-            run, splits, progress=lambda done, total: progress.update(task, completed=done, total=total)
-        )
-    Console().print(metrics_view(metrics))
+
+        def show(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        if splits:
+            views.append(metrics_view(evaluate_run(run, splits, progress=show)))
+        if benchmarks:
+            views.append(benchmarks_view(score_run(run, benchmarks, progress=show)))
+    for view in views:
+        Console().print(view)
 
 
 @app.command("report")

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from isograd.common.errors import UserError
 from isograd.isomers import IsomerSet
 
-__all__ = ["metrics_view", "probe_view", "set_view"]
+__all__ = ["benchmarks_view", "metrics_view", "named_files", "probe_view", "set_view"]
+
+
+def named_files(option: str, values: Sequence[str]) -> dict[str, Path]:
+    """Parse ``NAME=FILE`` values of an option.
+
+    Raises:
+        UserError: no equals sign, or no such file.
+    """
+    files = {}
+    for value in values:
+        name, sign, file = value.partition("=")
+        if not sign or not Path(file).is_file():
+            raise UserError(f"{option} {value!r}: write it as NAME=FILE with a file that exists")
+        files[name] = Path(file)
+    return files
 
 
 def set_view(isomer_set: IsomerSet) -> RenderableType:
@@ -77,6 +94,16 @@ def metrics_view(metrics: Mapping[str, Any]) -> RenderableType:
     for pooling in ("mean", "last"):
         scores.add_row(pooling, *(_number(metrics["lcs"][pooling][side]) for side in ("within", "between")))
     return Group(table, scores)
+
+
+def benchmarks_view(scores: Mapping[str, Any]) -> RenderableType:
+    """Benchmark accuracies with Wilson intervals."""
+    table = Table(title="Benchmark accuracy with 95% intervals")
+    for title in ("benchmark", "rows", "accuracy"):
+        table.add_column(title, justify="left" if title == "benchmark" else "right")
+    for name, score in scores.items():
+        table.add_row(Text(name), str(score["n"]), _interval(score, "accuracy"))
+    return table
 
 
 def _interval(split: Mapping[str, Any], name: str) -> str:

@@ -13,6 +13,7 @@ def quiet_libraries() -> None:
     from transformers.utils import logging
 
     # transformers renames gradient_checkpointing to activation_checkpointing; TRL and PEFT still use the old name.
-    warnings.filterwarnings("ignore", message=".*gradient_checkpointing(_kwargs)?` is deprecated", category=FutureWarning)
+    notice = r".*gradient_checkpointing(_kwargs)?` is deprecated"
+    warnings.filterwarnings("ignore", message=notice, category=FutureWarning)
     datasets.disable_progress_bars()
     logging.disable_progress_bar()

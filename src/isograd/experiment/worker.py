@@ -6,25 +6,22 @@ folder's ``log.txt``.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from pydantic import BaseModel, ConfigDict
 
 from isograd.common.errors import UserError
 from isograd.common.files import read_json, write_json
-from isograd.common.quiet import quiet_libraries
 from isograd.distill.job import RUN_FORMAT, DistillConfig, describe_environment, run_distill
-from isograd.isomers import load_isomers
-from isograd.student import student_path
+from isograd.experiment.measure import evaluate_run, resolve_model
 
-__all__ = ["Job", "evaluate_run", "resolve_model", "run_job"]
+__all__ = ["STOPPED", "Job", "run_job"]
 
 STOPPED = 130
 """Exit status after an interruption, as shells use for SIGINT."""
@@ -48,48 +45,6 @@ class Job(BaseModel):
     splits: Mapping[str, Path]
     train: bool = True
     threads: int = 1
-
-
-def resolve_model(name: str) -> str:
-    """``builtin`` is the student that isograd brings; any other name stands for itself."""
-    return str(student_path()) if name == "builtin" else name
-
-
-def evaluate_run(
-    output: Path, splits: Mapping[str, Path], *, trained: bool = True, progress: Any = None
-) -> dict[str, Any]:
-    """Measure the student of a run folder; measurements of the same files are reused.
-
-    Args:
-        output: a run folder with ``run.json`` and, if ``trained``, ``adapter/``.
-        splits: evaluation files by split name.
-        trained: ``False`` measures the base model.
-        progress: called with (completions done, completions in all).
-
-    Raises:
-        UserError: an unreadable file, or a folder without a finished run.
-    """
-    from isograd.evaluate.suite import evaluate_student, load_student
-
-    quiet_libraries()
-    digests = {name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for name, path in splits.items()}
-    file = output / "metrics.json"
-    if file.is_file() and read_json(file).get("data") == digests:
-        return dict(read_json(file))
-    record = read_json(output / "run.json")
-    if record["status"] != "finished":
-        raise UserError(f"{output}: its run is not finished (status {record['status']}); run it again to resume it")
-    config = DistillConfig.model_validate(record["config"])
-    model, tokenizer = load_student(
-        resolve_model(config.model),
-        output / "adapter" if trained else None,
-        trust_remote_code=config.trust_remote_code,
-    )
-    sets = {name: load_isomers(path) for name, path in splits.items()}
-    metrics = evaluate_student(model, tokenizer, sets, output=output, progress=progress)
-    metrics["data"] = digests
-    write_json(file, metrics)
-    return metrics
 
 
 def run_job(job: Job, report: IO[str]) -> int:
@@ -123,7 +78,7 @@ def run_job(job: Job, report: IO[str]) -> int:
                 **describe_environment(),
             },
         )
-    evaluate_run(job.output, job.splits, trained=job.train, progress=lambda done, total: tell("evaluate", done, total))
+    evaluate_run(job.output, job.splits, progress=lambda done, total: tell("evaluate", done, total))
     return 0
 
 
