@@ -126,6 +126,19 @@ def test_progress_reports_a_falling_loss(tmp_path: Path) -> None:
     assert sum(losses[-5:]) / 5 < 0.8 * losses[0]
 
 
+def test_every_step_reads_documents_of_its_own() -> None:
+    tokenizer = build.build_tokenizer(TINY.context)
+    batches = [build._batch(TINY, step, tokenizer) for step in range(8)]
+    assert {batch.shape for batch in batches} == {(TINY.rows, TINY.length)}
+    rows = {tuple(row.tolist()) for batch in batches for row in batch}
+    assert len(rows) == 8 * TINY.rows
+    assert all(row[0] == tokenizer.bos_token_id for row in rows)
+    # Documents follow each other with an end mark and a begin mark between them.
+    marks = [row[place + 1] for row in rows for place in range(TINY.length - 1) if row[place] == tokenizer.eos_token_id]
+    assert marks
+    assert set(marks) == {tokenizer.bos_token_id}
+
+
 def test_the_recipe_is_written_and_the_checkpoint_is_an_ordinary_one(whole: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
