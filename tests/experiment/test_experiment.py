@@ -1,0 +1,66 @@
+"""Workers and the demo: reuse, interruption, and a failure that loses nothing else."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from isograd.distill.job import DataSource, DistillConfig
+from isograd.experiment import demo
+from isograd.experiment.pool import run_jobs
+from isograd.experiment.worker import Job
+from isograd.isomers import create_isomers, save_isomers
+
+TINY = {"max_steps": 2, "per_device_train_batch_size": 8, "save_steps": 1}
+
+
+@pytest.fixture
+def make_job(tmp_path: Path) -> Any:
+    save_isomers(create_isomers(size=4, cue="member"), tmp_path / "train.jsonl")
+    save_isomers(create_isomers(size=2, split="id", cue="member"), tmp_path / "id.jsonl")
+
+    def make(name: str, **training: Any) -> Job:
+        config = DistillConfig(
+            name=name, data=[DataSource(path=tmp_path / "train.jsonl")], training={**TINY, **training}
+        )
+        return Job(config=config, output=tmp_path / name, splits={"id": tmp_path / "id.jsonl"})
+
+    return make
+
+
+@pytest.mark.slow
+def test_a_failed_run_loses_no_other(make_job: Any) -> None:
+    jobs = [make_job("bad", method="no such"), make_job("good")]
+    good, bad = run_jobs(jobs, Console(file=io.StringIO()), workers=2)[::-1]
+    assert good.status == 0
+    assert json.loads((good.job.output / "metrics.json").read_text())["splits"]["id"]["n"] == 8
+    assert bad.status == 2
+    assert "unknown method 'no such'" in bad.reason
+    assert json.loads((bad.job.output / "run.json").read_text())["status"] == "failed"
+
+
+@pytest.mark.slow
+def test_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "TRAIN_SETS", 4)
+    monkeypatch.setattr(demo, "EVALUATION_SETS", 2)
+    monkeypatch.setattr(demo, "TRAINING", {**demo.TRAINING, **TINY})
+    monkeypatch.setattr(demo, "METHODS", {name: demo.METHODS[name] for name in ("ERM", "IGA + consistency")})
+    told = io.StringIO()
+    output = tmp_path / "demo"
+    assert demo.run_demo(output, seeds=1, workers=2, console=Console(file=told, width=160)) == 0
+    text = told.getvalue()
+    assert "IGA + consistency" in text
+    assert "before training" in text
+    assert "One seed is an illustration, not evidence" in text
+    assert (output / "runs" / "erm-seed0" / "adapter" / "adapter_model.safetensors").is_file()
+    page = (output / "report.html").read_bytes()
+    assert b"illustration" in page
+    stamps = {path: path.stat().st_mtime_ns for path in output.glob("runs/*/adapter/*")}
+    assert demo.run_demo(output, seeds=1, workers=2, console=Console(file=io.StringIO())) == 0
+    assert {path: path.stat().st_mtime_ns for path in output.glob("runs/*/adapter/*")} == stamps
+    assert (output / "report.html").read_bytes() == page
