@@ -18,7 +18,8 @@ from transformers import AutoModelForCausalLM
 
 from isograd.common.errors import UserError
 from isograd.distill.callbacks import last_checkpoint
-from isograd.distill.job import load_config, parse_config, run_distill
+from isograd.distill.job import run_distill
+from isograd.distill.run_config import load_config, parse_config
 from isograd.isomers import IsomerSet, save_isomers
 
 SETTINGS: dict[str, Any] = {
@@ -177,7 +178,7 @@ def test_overrides(tmp_path: Path, content: dict[str, Any]) -> None:
 
 
 def test_missing_files_and_models(tmp_path: Path, content: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match="missing.yaml"):
+    with pytest.raises(UserError, match=r"missing\.yaml"):
         load_config(tmp_path / "missing.yaml")
     missing = {**content, "data": [{"path": str(tmp_path / "none.jsonl")}]}
     with pytest.raises(UserError, match=r"none\.jsonl: No such file"):

@@ -11,7 +11,8 @@ from peft import AutoPeftModelForCausalLM
 from tokenizers import ByteLevelBPETokenizer
 from transformers import AutoTokenizer, GPT2TokenizerFast, LlamaConfig, LlamaForCausalLM, set_seed
 
-from isograd.distill.job import parse_config, run_distill
+from isograd.distill.job import run_distill
+from isograd.distill.run_config import parse_config
 from isograd.evaluate.benchmarks import score_benchmark
 from isograd.isomers.benchmarks import read_benchmark
 

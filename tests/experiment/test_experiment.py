@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from isograd.distill.job import DataSource, DistillConfig
+from isograd.distill.run_config import DataSource, DistillConfig
 from isograd.experiment import demo
 from isograd.experiment.pool import run_jobs
 from isograd.experiment.worker import Job

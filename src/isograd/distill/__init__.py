@@ -8,7 +8,8 @@ from isograd.common.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from isograd.distill.config import IsomerSFTConfig
-    from isograd.distill.job import DataSource, DistillConfig, load_config, run_distill
+    from isograd.distill.job import run_distill
+    from isograd.distill.run_config import DataSource, DistillConfig, load_config
     from isograd.distill.trainer import IsomerSFTTrainer
 
 __all__ = ["DataSource", "DistillConfig", "IsomerSFTConfig", "IsomerSFTTrainer", "load_config", "run_distill"]
@@ -18,9 +19,9 @@ __getattr__, __dir__ = lazy_attributes(
     {
         "IsomerSFTConfig": "isograd.distill.config",
         "IsomerSFTTrainer": "isograd.distill.trainer",
-        "DataSource": "isograd.distill.job",
-        "DistillConfig": "isograd.distill.job",
-        "load_config": "isograd.distill.job",
+        "DataSource": "isograd.distill.run_config",
+        "DistillConfig": "isograd.distill.run_config",
+        "load_config": "isograd.distill.run_config",
         "run_distill": "isograd.distill.job",
     },
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import threading
@@ -13,7 +14,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from isograd.common.errors import UserError
-from isograd.common.files import read_json
+from isograd.common.files import read_json, write_text
 
 __all__ = ["RunFolderCallback", "last_checkpoint"]
 
@@ -70,10 +71,10 @@ class RunFolderCallback(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **_kwargs: Any,
     ) -> None:
-        from isograd.distill.job import write_training_log
-
         self._loss = (logs or {}).get("loss", self._loss)
-        write_training_log(self.output, state.log_history)
+        # The whole history, which a checkpoint restores: a resumed run repeats no line.
+        lines = [json.dumps(entry) + "\n" for entry in state.log_history if "loss" in entry]
+        write_text(self.output / "training.jsonl", "".join(lines))
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_kwargs: Any) -> None:
         self.on_tick()

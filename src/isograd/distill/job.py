@@ -1,100 +1,31 @@
-"""One distillation run: configuration, data, training, and a run folder that says what was done."""
+"""One distillation run: data, training, and a run folder that says what was done."""
 
 from __future__ import annotations
 
-import difflib
-import hashlib
-import importlib
-import json
 import os
 import platform
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from typing import TYPE_CHECKING, Any, Literal
 
 from isograd.common.errors import UserError
-from isograd.common.files import read_json, write_json, write_text
+from isograd.common.files import read_json, write_json
+from isograd.common.models import load_causal_lm
 from isograd.common.quiet import quiet_libraries
+from isograd.distill.run_config import DataSource, DistillConfig
 from isograd.isomers import IsomerSet, load_isomers
-from isograd.isomers.benchmarks import FORMATS, read_benchmark
+from isograd.isomers.benchmarks import read_benchmark
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["RUN_FORMAT", "DataSource", "DistillConfig", "describe_environment", "load_config", "run_distill"]
+__all__ = ["RUN_FORMAT", "describe_environment", "load_data", "run_distill"]
 
 RUN_FORMAT = 1
 PACKAGES = ("isograd", "torch", "transformers", "trl", "peft", "accelerate", "datasets")
-
-
-class DataSource(BaseModel):
-    """A training file.
-
-    Attributes:
-        path: JSON lines.
-        format: ``isomers`` (sets), or a key of ``isograd.isomers.benchmarks.FORMATS``.
-        domain: the domain of all its rows; isomer sets name their own.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    path: Path
-    format: str = "isomers"
-    domain: str | None = None
-
-    @field_validator("format")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        if value not in ("isomers", *FORMATS):
-            raise ValueError(f"unknown format {value!r}; there are: isomers, {', '.join(FORMATS)}")
-        return value
-
-
-class DistillConfig(BaseModel):
-    """Everything that determines a run.
-
-    Attributes:
-        name: shown in tables; by default the method's.
-        model: a local folder, a hub id, or ``builtin`` for the student that isograd brings.
-        trust_remote_code: let the model's repository run its own code.
-        data: training files: all isomer sets, or all supervised rows with a domain each.
-        lora: fields of ``peft.LoraConfig``.
-        training: fields of :class:`~isograd.distill.IsomerSFTConfig`.
-        seed: of adapter initialization, batch order and sketches.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    name: str | None = None
-    model: str = "builtin"
-    trust_remote_code: bool = False
-    data: Annotated[list[DataSource], Field(min_length=1)]
-    lora: dict[str, Any] = Field(default_factory=dict)
-    training: dict[str, Any] = Field(default_factory=dict)
-    seed: int = 0
-
-    @property
-    def label(self) -> str:
-        """The name, or the method and its consistency term."""
-        if self.name:
-            return self.name
-        method = str(self.training.get("method", "erm"))
-        return f"{method}+consistency" if self.training.get("consistency") else method
-
-    def digest(self) -> str:
-        """Hash of the configuration, the contents of its data files and isograd's version: 16 hexadecimal digits."""
-        content = self.model_dump(mode="json")
-        content["version"] = version("isograd")
-        content["files"] = [hashlib.sha256(_bytes(source.path)).hexdigest() for source in self.data]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
 
 LORA_DEFAULTS: dict[str, Any] = {"r": 8, "lora_alpha": 16, "lora_dropout": 0.0, "target_modules": "all-linear"}
 TRAINING_DEFAULTS: dict[str, Any] = {
@@ -109,72 +40,7 @@ TRAINING_DEFAULTS: dict[str, Any] = {
     "report_to": "none",
     "disable_tqdm": True,
 }
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}; make isomers with: isograd isomers make") from None
-
-
-def load_config(path: Path, overrides: Sequence[str] = ()) -> DistillConfig:
-    """Read a YAML configuration.
-
-    Args:
-        path: the file.
-        overrides: ``dotted.key=value`` texts; values are YAML.
-
-    Raises:
-        UserError: an unreadable file, an override that is not ``key=value``, or an unknown or invalid field.
-    """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: a configuration is a mapping with at least the field data")
-    for override in overrides:
-        key, sign, value = override.partition("=")
-        if not sign:
-            raise UserError(f"--set {override!r}: write it as key=value, for example training.max_steps=100")
-        place = content
-        *parents, last = key.split(".")
-        for parent in parents:
-            place = place.setdefault(parent, {})
-            if not isinstance(place, dict):
-                raise UserError(f"--set {override!r}: {parent!r} is not a section")
-        place[last] = yaml.safe_load(value)
-    return parse_config(content, str(path))
-
-
-def parse_config(content: dict[str, Any], where: str) -> DistillConfig:
-    """Validate a configuration; ``where`` names it in errors.
-
-    Raises:
-        UserError: an unknown or invalid field.
-    """
-    try:
-        config = DistillConfig.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(f"{where}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    _check_names(config.training, where, "training", "isograd.distill.config", "IsomerSFTConfig")
-    _check_names(config.lora, where, "lora", "peft", "LoraConfig")
-    return config
-
-
-def _check_names(section: dict[str, Any], where: str, title: str, module: str, cls: str) -> None:
-    if not section:
-        return
-    known = [field.name for field in fields(getattr(importlib.import_module(module), cls)) if field.init]
-    for name in section:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, 1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise UserError(f"{where}: {title}.{name}: {cls} has no such field{hint}")
+"""For a student of any size; a configuration's own values win."""
 
 
 def describe_environment() -> dict[str, Any]:
@@ -286,7 +152,7 @@ def _train(
     """Train until done or interrupted; returns whether it was interrupted. Updates steps and seconds of ``record``."""
     import torch
     from peft import LoraConfig
-    from transformers import AutoTokenizer, PrinterCallback, set_seed
+    from transformers import PrinterCallback, set_seed
 
     from isograd.distill.callbacks import RunFolderCallback, last_checkpoint
     from isograd.distill.config import IsomerSFTConfig
@@ -307,8 +173,7 @@ def _train(
             **config.training,
         }
     )
-    model = load_model(model_path, config.trust_remote_code)
-    tokenizer = AutoTokenizer.from_pretrained(model_path, trust_remote_code=config.trust_remote_code)
+    model, tokenizer = load_causal_lm(model_path, trust_remote_code=config.trust_remote_code)
     # The adapter's first weights must not depend on what loading the model has drawn.
     set_seed(config.seed)
     callback = RunFolderCallback(output, progress)
@@ -336,25 +201,3 @@ def _train(
     adapter.save_pretrained(output / "adapter")
     tokenizer.save_pretrained(output / "adapter")
     return False
-
-
-def load_model(path: str, trust_remote_code: bool) -> Any:
-    """A causal LM from a folder or the hub, safetensors only.
-
-    Raises:
-        UserError: it cannot be loaded.
-    """
-    from transformers import AutoModelForCausalLM
-
-    try:
-        return AutoModelForCausalLM.from_pretrained(
-            path, use_safetensors=True, trust_remote_code=trust_remote_code, dtype="auto"
-        )
-    except (OSError, ValueError) as error:
-        raise UserError(f"model {path!r} cannot be loaded: {' '.join(str(error).split())}") from None
-
-
-def write_training_log(output: Path, history: Sequence[dict[str, Any]]) -> None:
-    """Write ``training.jsonl`` from the trainer's log history, atomically, so that a resumed run repeats no line."""
-    keep = [entry for entry in history if "loss" in entry]
-    write_text(output / "training.jsonl", "".join(json.dumps(entry) + "\n" for entry in keep))

@@ -29,8 +29,7 @@ def probe_student(model: Any, tokenizer: Any, *, items: int = 100, seed: int = 0
         By domain, and ``symbols`` for the neutral form, fractions of ``items``: ``sign`` (names the sign and amount
         of one sentence), ``single step`` (one change: the right equation), ``cue`` (of those equations, those that
         carry the story's cue word on), ``task`` (two changes: the right chain *and* a right decision; the target
-        task, which pretraining never shows in a domain), and for ``symbols`` the chain of 2 and 3 steps and the
-        decision after it.
+        task, which pretraining never shows in a domain), and for ``symbols`` the chain of 2 and of 3 steps.
     """
     table = {}
     for name in domain_names():
@@ -75,13 +74,10 @@ def _probe_symbols(model: Any, tokenizer: Any, items: int, seed: int) -> dict[st
         prompts = []
         for chain in chains:
             changes = [f"{'+' if SIGNS[operation] > 0 else '-'} {amount}" for operation, amount in chain.changes]
-            prompts.append(f"{' '.join([str(chain.start), *changes])} >= {THRESHOLD}\n")
+            prompts.append(f"{' '.join([str(chain.start), *changes])}\n")
         told = _complete(model, tokenizer, prompts)
         result[f"chain of {depth}"] = _mean(
-            [text.split("\n")[:-1] == _equations(chain, "") for text, chain in zip(told, chains, strict=True)]
-        )
-        result[f"decision after {depth}"] = _mean(
-            [extract_answer(text) == _truth(chain) for text, chain in zip(told, chains, strict=True)]
+            [text.split("\n") == _equations(chain, "") for text, chain in zip(told, chains, strict=True)]
         )
     return result
 

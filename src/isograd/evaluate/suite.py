@@ -10,6 +10,7 @@ from typing import Any
 
 from isograd.common.errors import UserError
 from isograd.common.files import write_json, write_text
+from isograd.common.models import load_causal_lm
 from isograd.evaluate.accuracy import grade, summarize
 from isograd.evaluate.generate import generate_greedy
 from isograd.evaluate.lcs import Consistency, logical_consistency
@@ -29,16 +30,9 @@ def load_student(model: str, adapter: Path | None = None, *, trust_remote_code: 
         UserError: one of them cannot be loaded.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        base: Any = AutoModelForCausalLM.from_pretrained(
-            model, use_safetensors=True, trust_remote_code=trust_remote_code, dtype="auto"
-        )
-        tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError) as error:
-        raise UserError(f"model {model!r} cannot be loaded: {' '.join(str(error).split())}") from None
+    base, tokenizer = load_causal_lm(model, trust_remote_code=trust_remote_code)
     if adapter is None:
         return base.to(device).eval(), tokenizer
     from peft import PeftModel

@@ -8,7 +8,7 @@ from typing import Any, Final
 from rich.console import Console
 
 from isograd.common.errors import UserError
-from isograd.distill.job import DataSource, DistillConfig
+from isograd.distill.run_config import DataSource, DistillConfig
 from isograd.experiment.pool import run_jobs
 from isograd.experiment.worker import STOPPED, Job
 from isograd.isomers import create_isomers, save_isomers

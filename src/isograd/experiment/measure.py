@@ -10,7 +10,7 @@ from typing import Any
 from isograd.common.errors import UserError
 from isograd.common.files import read_json, write_json
 from isograd.common.quiet import quiet_libraries
-from isograd.distill.job import DistillConfig
+from isograd.distill.run_config import DistillConfig
 from isograd.isomers import load_isomers
 from isograd.isomers.benchmarks import read_benchmark
 from isograd.student import student_path
