@@ -3,7 +3,8 @@
 The rule that makes the student an honest test bed: it never sees the target task in any domain. Stories with two or
 more changes are never followed by reasoning, single-step stories are never followed by a decision, and chains of
 several steps appear in neutral symbols alone. Every domain, unseen ones included, gets the same treatment, so that a
-later difference between domains comes from fine-tuning.
+later difference between domains comes from fine-tuning. The decision itself (does the value reach the threshold?) is
+not taught in any form, so that fine-tuning must choose what to base it on.
 """
 
 from __future__ import annotations
@@ -29,8 +30,14 @@ def documents(seed: int, part: int) -> Iterator[str]:
         part: each part is a stream of its own, so that training can resume at any step.
     """
     rng = named_random("student", "pretraining", seed, part)
-    kinds: list[Callable[[random.Random], str]] = [_sentence_meaning, _single_step, _symbolic_chain, _description]
-    weights = (0.2, 0.35, 0.25, 0.2)
+    kinds: list[Callable[[random.Random], str]] = [
+        _sentence_meaning,
+        _single_step,
+        _symbolic_chain,
+        _description,
+        _answer_words,
+    ]
+    weights = (0.2, 0.35, 0.2, 0.2, 0.05)
     while True:
         yield rng.choices(kinds, weights)[0](rng)
 
@@ -74,14 +81,16 @@ def _single_step(rng: random.Random) -> str:
 
 
 def _symbolic_chain(rng: random.Random) -> str:
-    """A chain of one to four steps in symbols, with the decision in most cases."""
+    """A chain of one to four steps in symbols."""
     chain = _chain(rng, rng.choice((1, 2, 2, 3, 3, 4)))
     expression = " ".join([str(chain.start), *(f"{SIGN[name]} {amount}" for name, amount in chain.changes)])
-    lines = [step.text for step in equation_steps(chain.start, chain.changes)]
-    if rng.random() < 0.7:
-        expression = f"{expression} >= {THRESHOLD}"
-        lines.append(f"Answer: {'yes' if chain.values[-1] >= THRESHOLD else 'no'}")
-    return "\n".join([expression, *lines])
+    return "\n".join([expression, *(step.text for step in equation_steps(chain.start, chain.changes))])
+
+
+def _answer_words(rng: random.Random) -> str:
+    """How an answer is written, with nothing to decide: the words are copied."""
+    word = rng.choice(FAMILY.labels)
+    return f"{word}\nAnswer: {word}"
 
 
 def _description(rng: random.Random) -> str:
@@ -110,4 +119,4 @@ def vocabulary_text() -> Iterator[str]:
                     sentence = entry.format(n=7, threshold=THRESHOLD, **fillings)
                     yield f"{sentence}. {sentence}."
     yield from (f"{digit} {digit} {digit}" for digit in range(10))
-    yield "7 + 5 - 3 >= 10\n7 + 5 = 12\nAnswer: yes\nAnswer: no"
+    yield "7 + 5 - 3\n7 + 5 = 12\nyes no\nAnswer: yes\nAnswer: no\nyes\nno"
