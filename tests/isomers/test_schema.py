@@ -163,7 +163,7 @@ def _twice(record: dict[str, Any]) -> None:
         (_set("members", 0, "spans", 0, "end", value=9999), "members.0: Value error, span of node 'q1' is ["),
         (_set("members", 0, "spans", 0, "start", value=999), "members.0: Value error, span of node 'q1' is [999, "),
         (_set("members", 0, "cue", value=3), "members.0.cue: Input should be a valid string"),
-        (_twice, "line: Value error, set 'arithmetic-train-3-1' tells a domain twice: law, law"),
+        (_twice, "line: Value error, set 'arithmetic-train-depth2-seed3-1' tells a domain twice: law, law"),
     ],
 )
 def test_a_malformed_line_is_named(

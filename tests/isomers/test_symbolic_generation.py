@@ -135,7 +135,7 @@ def test_provenance_is_enough_to_make_a_set_again() -> None:
         made.family, seed=source.seed, size=source.index + 1, split=source.split, domains=made.domains, **source.options
     )
     assert again[source.index] == made
-    assert made.id == "arithmetic-validation-11-8"
+    assert made.id == "arithmetic-validation-depth3-seed11-8"
     assert (source.generator, source.version) == ("isograd.symbolic.arithmetic", 1)
 
 
@@ -374,5 +374,5 @@ def test_pinned_sets_of_every_split() -> None:
         for line in dumped(create_isomers(seed=7, size=5, split=split, depth=3, distractors=2, cue="set", noise=0.3))
     )
     assert (
-        hashlib.sha256(text.encode()).hexdigest() == "c806841caffc549757d803eb13e01a9d3cd754f986325a1aac7c44e15373e047"
+        hashlib.sha256(text.encode()).hexdigest() == "372d7471cf06656087d68d3e91fc9d751dee0370bfbf869b5a7557958ed71a14"
     )

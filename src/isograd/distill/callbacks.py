@@ -16,7 +16,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from isograd.common.errors import UserError
 from isograd.common.files import read_json, write_text
 
-__all__ = ["RunFolderCallback", "last_checkpoint"]
+__all__ = ["RunFolderCallback", "is_last_step", "last_checkpoint"]
 
 
 class RunFolderCallback(TrainerCallback):
@@ -78,6 +78,12 @@ class RunFolderCallback(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_kwargs: Any) -> None:
         self.on_tick()
+
+
+def is_last_step(checkpoint: str) -> bool:
+    """Whether a checkpoint was saved after the last step of its run."""
+    state = read_json(Path(checkpoint) / "trainer_state.json")
+    return bool(state["global_step"] >= state["max_steps"])
 
 
 def last_checkpoint(folder: Path) -> str | None:

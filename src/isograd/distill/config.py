@@ -14,8 +14,7 @@ __all__ = ["IsomerSFTConfig"]
 class IsomerSFTConfig(SFTConfig):
     """``SFTConfig`` plus a gradient method and the isomer-consistency term.
 
-    Two defaults differ from TRL's because the rows of a micro-batch must stay what they are: ``packing`` and
-    ``padding_free`` stay off and are refused when set.
+    ``packing`` and ``padding_free`` are refused: the rows of a micro-batch must stay rows.
 
     Args:
         method: name of the gradient method, a key of ``isograd.gradients.METHODS``.

@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -68,7 +69,11 @@ def load_data(sources: Sequence[DataSource]) -> list[IsomerSet] | Dataset:
     """
     kinds = {source.format == "isomers" for source in sources}
     if kinds == {True}:
-        return [isomer_set for source in sources for isomer_set in load_isomers(source.path)]
+        sets = [isomer_set for source in sources for isomer_set in load_isomers(source.path)]
+        for name, count in Counter(isomer_set.id for isomer_set in sets).items():
+            if count > 1:
+                raise UserError(f"the data holds {count} isomer sets with the id {name!r}; ids must differ")
+        return sets
     if len(kinds) > 1:
         raise UserError("data mixes isomer sets and plain rows; train on one kind at a time")
     from datasets import Dataset
@@ -109,16 +114,20 @@ def run_distill(
     Raises:
         UserError: the folder holds another run, or the configuration does not fit model or data.
     """
-    digest = config.digest()
+    path = model_path or config.model
+    digest = config.digest(path)
     record_file = output / "run.json"
     record = read_json(record_file) if record_file.is_file() else None
-    # A run that failed before its first checkpoint has nothing to lose: a mended configuration may take its place.
-    lost = record is not None and record["status"] == "failed" and not any(output.glob("checkpoints/checkpoint-*"))
-    if record is not None and record.get("config_hash") != digest and not lost:
-        raise UserError(f"{output}: holds a run of another configuration; choose another folder or delete this one")
-    if record is not None and record["status"] == "finished":
+    if record is not None and record.get("config_hash") != digest:
+        # A run that has saved nothing has nothing to lose: a mended configuration may take its place.
+        if record["status"] == "finished" or any(output.glob("checkpoints/checkpoint-*")):
+            raise UserError(f"{output}: holds a run of another configuration; choose another folder or delete this one")
+        record = None
+    if record is None:
+        _clear(output)
+    elif record["status"] == "finished":
         return "reused"
-    elapsed = record["seconds"] if record is not None and record["status"] == "running" else 0.0
+    elapsed = 0.0 if record is None else record["seconds"]
     record = {
         "format": RUN_FORMAT,
         "name": output.name,
@@ -134,7 +143,7 @@ def run_distill(
     }
     write_json(record_file, record)
     try:
-        stopped = _train(config, output, record, model_path or config.model, progress)
+        stopped = _train(config, output, record, path, progress)
     except Exception as error:
         write_json(record_file, {**record, "status": "failed", "error": f"{type(error).__name__}: {error}"})
         raise
@@ -146,52 +155,72 @@ def run_distill(
     return "finished"
 
 
+def _clear(output: Path) -> None:
+    """Delete what an earlier run of another configuration may have left, lest it pass for this one's."""
+    for name in ("checkpoints", "adapter"):
+        shutil.rmtree(output / name, ignore_errors=True)
+    for name in ("training.jsonl", "metrics.json", "examples.jsonl", "benchmarks.json"):
+        (output / name).unlink(missing_ok=True)
+
+
 def _train(
     config: DistillConfig, output: Path, record: dict[str, Any], model_path: str, progress: Progress | None
 ) -> bool:
     """Train until done or interrupted; returns whether it was interrupted. Updates steps and seconds of ``record``."""
     import torch
     from peft import LoraConfig
-    from transformers import PrinterCallback, set_seed
+    from transformers import PrinterCallback, TrainerState, set_seed
 
-    from isograd.distill.callbacks import RunFolderCallback, last_checkpoint
+    from isograd.distill.callbacks import RunFolderCallback, is_last_step, last_checkpoint
     from isograd.distill.config import IsomerSFTConfig
     from isograd.distill.trainer import IsomerSFTTrainer
 
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("isograd distill runs in one process; for several, call IsomerSFTTrainer in a script")
     quiet_libraries()
     data = load_data(config.data)
     checkpoints = output / "checkpoints"
     cuda = torch.cuda.is_available()
     set_seed(config.seed)
-    arguments = IsomerSFTConfig(
-        **{
-            "output_dir": str(checkpoints),
-            "seed": config.seed,
-            "use_cpu": not cuda,
-            "bf16": cuda and torch.cuda.is_bf16_supported(),
-            **TRAINING_DEFAULTS,
-            **config.training,
-        }
-    )
+    settings = {
+        "use_cpu": not cuda,
+        "bf16": cuda and torch.cuda.is_bf16_supported(),
+        **TRAINING_DEFAULTS,
+        **config.training,
+        "output_dir": str(checkpoints),
+        "seed": config.seed,
+    }
     model, tokenizer = load_causal_lm(model_path, trust_remote_code=config.trust_remote_code)
     # The adapter's first weights must not depend on what loading the model has drawn.
     set_seed(config.seed)
     callback = RunFolderCallback(output, progress)
-    trainer = IsomerSFTTrainer(
-        model=model,
-        args=arguments,
-        train_dataset=data,
-        processing_class=tokenizer,
-        peft_config=LoraConfig(task_type="CAUSAL_LM", **{**LORA_DEFAULTS, **config.lora}),
-        callbacks=[callback],
-    )
+    try:
+        trainer = IsomerSFTTrainer(
+            model=model,
+            args=IsomerSFTConfig(**settings),
+            train_dataset=data,
+            processing_class=tokenizer,
+            peft_config=LoraConfig(task_type="CAUSAL_LM", **{**LORA_DEFAULTS, **config.lora}),
+            callbacks=[callback],
+        )
+    except UserError:
+        raise
+    except (TypeError, ValueError) as error:
+        # TRL, transformers and PEFT check what they are given by raising these.
+        raise UserError(f"training or lora settings: {' '.join(str(error).split())}") from error
     trainer.remove_callback(PrinterCallback)
     start, before = time.perf_counter(), record["seconds"]
     with callback.catching_signals():
         callback.on_tick = lambda: write_json(
             output / "run.json", {**record, "seconds": before + time.perf_counter() - start}
         )
-        trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
+        saved = last_checkpoint(checkpoints)
+        if saved is not None and is_last_step(saved):
+            # Stopped between the last checkpoint and the adapter: train() would go one step too far.
+            trainer._load_from_checkpoint(saved)
+            trainer.state = TrainerState.load_from_json(f"{saved}/trainer_state.json")
+        else:
+            trainer.train(resume_from_checkpoint=saved)
     record["seconds"] = before + time.perf_counter() - start
     record["steps"] = trainer.state.global_step
     if callback.interrupted and trainer.state.global_step < trainer.state.max_steps:

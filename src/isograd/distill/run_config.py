@@ -6,11 +6,12 @@ import difflib
 import hashlib
 import importlib
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -75,12 +76,52 @@ class DistillConfig(BaseModel):
         method = str(self.training.get("method", "erm"))
         return f"{method}+consistency" if self.training.get("consistency") else method
 
-    def digest(self) -> str:
-        """Hash of the configuration, the contents of its data files and isograd's version: 16 hexadecimal digits."""
+    def digest(self, model_path: str) -> str:
+        """Hash of what determines the run: the configuration, its files, the model's files, isograd's version.
+
+        Args:
+            model_path: where the model lies. Files of a local folder count by name, size and their last mebibyte, so
+                that large checkpoints need not be read; a hub id counts by name.
+
+        Returns:
+            16 hexadecimal digits.
+        """
         content = self.model_dump(mode="json")
+        content["weights"] = [_fingerprint(file) for file in sorted(Path(model_path).glob("*")) if file.is_file()]
+        for source in content["data"]:
+            # What a file holds counts, not where it lies.
+            del source["path"]
         content["version"] = version("isograd")
         content["files"] = [hashlib.sha256(_bytes(source.path)).hexdigest() for source in self.data]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+OWNED: Final[Mapping[str, str]] = {
+    "output_dir": "; use --output",
+    "seed": "; use the field seed",
+    "resume_from_checkpoint": " (an unfinished run folder is resumed)",
+    "eval_strategy": "; measure the finished run with isograd evaluate",
+    "load_best_model_at_end": "; measure the finished run with isograd evaluate",
+}
+"""Fields of the trainer that a run decides, and what to use instead."""
+
+_SCIENTIFIC = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
+
+
+def _with_numbers(value: Any) -> Any:
+    """YAML 1.1 reads 1e-3 as text, for want of a point; everybody means a number."""
+    if isinstance(value, dict):
+        return {key: _with_numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_numbers(item) for item in value]
+    return float(value) if isinstance(value, str) and _SCIENTIFIC.fullmatch(value) else value
+
+
+def _fingerprint(path: Path) -> list[str | int]:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(max(0, size - 2**20))
+        return [path.name, size, hashlib.sha256(file.read()).hexdigest()]
 
 
 def _bytes(path: Path) -> bytes:
@@ -118,7 +159,10 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> DistillConfig:
             place = place.setdefault(parent, {})
             if not isinstance(place, dict):
                 raise UserError(f"--set {override!r}: {parent!r} is not a section")
-        place[last] = yaml.safe_load(value)
+        try:
+            place[last] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UserError(f"--set {override!r}: {value!r} is not a YAML value") from None
     return parse_config(content, str(path))
 
 
@@ -129,10 +173,13 @@ def parse_config(content: dict[str, Any], where: str) -> DistillConfig:
         UserError: an unknown or invalid field.
     """
     try:
-        config = DistillConfig.model_validate(content)
+        config = DistillConfig.model_validate(_with_numbers(content))
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"{where}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    for name in OWNED:
+        if name in config.training:
+            raise UserError(f"{where}: training.{name}: the run sets this itself{OWNED[name]}")
     _check_names(config.training, where, "training", "isograd.distill.config", "IsomerSFTConfig")
     _check_names(config.lora, where, "lora", "peft", "LoraConfig")
     return config

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from trl.trainer.sft_trainer import SFTTrainer
@@ -29,10 +29,10 @@ _EXTRA_COLUMNS = ("domain_index", "aligned")
 class IsomerSFTTrainer(SFTTrainer):
     """Supervised fine-tuning on isomer sets, or on any dataset with a ``domain`` column.
 
-    Everything that ``SFTTrainer`` takes it takes too. ``train_dataset`` may also be a sequence of
-    :class:`~isograd.isomers.IsomerSet`. Each micro-batch holds whole sets (or equally many rows of every domain);
-    ``per_device_train_batch_size`` counts rows and must be a multiple of the number of domains K. The loss of domain
-    k is the token mean over its supervised tokens in the whole accumulation window,
+    Used as ``SFTTrainer`` is. Datasets may also be sequences of :class:`~isograd.isomers.IsomerSet`; what is evaluated
+    on during training may tell other domains than what is trained on. Each micro-batch holds whole sets (or equally
+    many rows of every domain); ``per_device_train_batch_size`` counts rows and must be a multiple of the number of
+    domains K. The loss of domain k is the token mean over its supervised tokens in the whole accumulation window,
 
         L_k = (1 / N_k) * sum over tokens of domain k of -log p(token),
 
@@ -60,10 +60,10 @@ class IsomerSFTTrainer(SFTTrainer):
         model: Any,
         args: IsomerSFTConfig,
         train_dataset: Dataset | Sequence[IsomerSet],
-        eval_dataset: Dataset | Sequence[IsomerSet] | None = None,
+        eval_dataset: Any = None,
         **kwargs: Any,
     ) -> None:
-        _refuse_inexact(args)
+        _refuse_inexact(args, kwargs)
         self.method = make_method(args.method, **(args.method_params or {}))  # type: ignore[arg-type]
         dataset = _as_dataset(train_dataset, args.domain_column)
         self.domains: list[str] = sorted(set(dataset[args.domain_column]))
@@ -83,16 +83,25 @@ class IsomerSFTTrainer(SFTTrainer):
             model=model,
             args=args,
             train_dataset=dataset,
-            eval_dataset=None if eval_dataset is None else _as_dataset(eval_dataset, args.domain_column),
+            eval_dataset=_as_eval_dataset(eval_dataset),
             **kwargs,
         )
         self.data_collator = _Collator(self.data_collator)
         # compute_loss below normalizes by the whole accumulation window.
         self.loss_is_scaled_for_ga = True  # type: ignore[assignment]
         self._capture: DomainCapture | None = None
+        if self.aux_loss_enabled:
+            raise UserError(
+                "the router loss of mixture-of-experts models is not supported; set router_aux_loss_coef to 0"
+            )
         if isinstance(self.method, LocalMethod):
             if args.fp16:
                 raise UserError(f"method {args.method!r} needs unscaled gradients: use bf16 instead of fp16")
+            if self.is_deepspeed_enabled or self.is_fsdp_enabled:
+                raise UserError(
+                    f"method {args.method!r} writes gradients after the backward pass, which DeepSpeed and "
+                    "FSDP do not allow for; train without them"
+                )
             self._capture = DomainCapture(self.model, self.method, num_domains=len(self.domains), seed=args.seed)
         self._window_tokens = torch.ones(len(self.domains))
         self._window_batches = 1
@@ -100,24 +109,38 @@ class IsomerSFTTrainer(SFTTrainer):
 
     # -- data ------------------------------------------------------------------------------------------------------
 
-    def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, *rest: Any, **kwargs: Any) -> Any:
+    def _prepare_dataset(
+        self,
+        dataset: Any,
+        processing_class: Any,
+        args: Any,
+        packing: bool,
+        formatting_func: Any,
+        dataset_name: str,
+    ) -> Any:
+        prepared = super()._prepare_dataset(dataset, processing_class, args, packing, formatting_func, dataset_name)
+        if dataset_name != "train":
+            return prepared
         column = args.domain_column
         index = {name: number for number, name in enumerate(self.domains)}
-        prepared = super()._prepare_dataset(dataset, processing_class, args, *rest, **kwargs)
-        align = args.consistency is not None and "spans" in prepared.column_names
-        tokenizer = self._tokenizer
+        align = args.consistency is not None
+        answer_only = args.consistency_at == "answer"
+        # Locals, not self: datasets pickles what the function closes over to name its cache.
+        tokenizer, chat_template = self._tokenizer, self.chat_template
 
         def add_columns(row: dict[str, Any]) -> dict[str, Any]:
-            if row[column] not in index:
-                raise UserError(f"domain {row[column]!r} is not among the training domains: {', '.join(index)}")
             extra: dict[str, Any] = {"domain_index": index[row[column]]}
             if align:
-                extra["aligned"] = span_tokens(row, tokenizer, self.chat_template)
-                if extra["aligned"][-1] >= len(row["input_ids"]):
+                places = span_tokens(row, tokenizer, chat_template)
+                if places[-1] >= len(row["input_ids"]):
                     raise UserError("max_length cuts off aligned spans; raise it")
+                extra["aligned"] = places[-1:] if answer_only else places
             return extra
 
-        return prepared.map(add_columns, desc="Aligning domains")
+        return prepared.map(add_columns, num_proc=args.dataset_num_proc, desc="Aligning domains")
+
+    def evaluate(self, eval_dataset: Any = None, *args: Any, **kwargs: Any) -> dict[str, float]:
+        return super().evaluate(_as_eval_dataset(eval_dataset), *args, **kwargs)
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
@@ -199,21 +222,23 @@ class IsomerSFTTrainer(SFTTrainer):
         """The scalar to backpropagate; summed over the window's micro-batches it is the method's loss."""
         window = self._window_tokens.to(nll.device)
         losses = sum_by_domain(nll, domains, len(self.domains)) / window
-        # Logged as the window's loss: each micro-batch contributes a share.
-        for name, value in zip(self.domains, (losses.detach() * self._window_batches).tolist(), strict=True):
+        # Logged as the window's loss: each micro-batch of each process contributes a share.
+        shares = self.accelerator.reduce(losses.detach(), reduction="sum") * self._window_batches
+        for name, value in zip(self.domains, shares.tolist(), strict=True):
             self._metrics["train"][f"loss/{name}"].append(value)
         loss = self.method.combine(losses, window) if isinstance(self.method, LossMethod) else losses.mean()
         # DDP averages over processes what is a sum here.
         return torch.mul(loss, self.accelerator.num_processes)
 
     def _consistency(self, hidden: Float[Tensor, "rows tokens width"], aligned: Int[Tensor, "rows spans"]) -> Tensor:
-        places = aligned[:, -1:] if self.args.consistency_at == "answer" else aligned
-        # The hidden state before a token predicts it.
-        rows = torch.arange(len(places), device=hidden.device)[:, None]
-        logits = head_logits(self._base_model(), hidden[rows, places - 1])
+        # [sets * K, spans] -> [places, K]; sets of fewer spans than others are padded with -1.
         members = len(self.domains)
-        # [sets * K, spans, V] -> [sets * spans, K, V]
-        logits = logits.unflatten(0, (-1, members)).transpose(1, 2).flatten(0, 1)
+        columns = aligned.unflatten(0, (-1, members)).transpose(1, 2).flatten(0, 1)
+        rows = torch.arange(len(aligned), device=hidden.device).unflatten(0, (-1, members))
+        rows = rows.repeat_interleave(aligned.shape[1], 0)
+        present = columns[:, 0] >= 0
+        # The hidden state before a token predicts it.
+        logits = head_logits(self._base_model(), hidden[rows[present], columns[present] - 1])
         assert self.args.consistency is not None
         term = CONSISTENCY[self.args.consistency](logits)
         self._metrics["train"]["consistency"].append(term.item())
@@ -228,9 +253,11 @@ class _Collator:
 
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
         batch: dict[str, Any] = self.collator(examples)
-        for name in _EXTRA_COLUMNS:
-            if name in examples[0]:
-                batch[name] = torch.tensor([example[name] for example in examples])
+        if "domain_index" in examples[0]:
+            batch["domain_index"] = torch.tensor([example["domain_index"] for example in examples])
+        if "aligned" in examples[0]:
+            places = [torch.tensor(example["aligned"]) for example in examples]
+            batch["aligned"] = torch.nn.utils.rnn.pad_sequence(places, batch_first=True, padding_value=-1)
         return batch
 
 
@@ -251,11 +278,26 @@ def _as_dataset(data: Any, column: str) -> Dataset:
     return data
 
 
-def _refuse_inexact(args: IsomerSFTConfig) -> None:
-    """Refuse settings under which per-domain gradients would be silently wrong."""
-    if args.packing or args.padding_free:
-        name = "packing" if args.packing else "padding_free"
-        raise UserError(f"{name} mixes rows of different domains in one sequence; set {name} to false")
+def _as_eval_dataset(data: Any) -> Any:
+    """Isomer sets as rows, alone or in a dict of several; anything else as it is."""
+    if isinstance(data, dict) and not isinstance(data, DatasetDict):
+        return {name: _as_eval_dataset(part) for name, part in data.items()}
+    if isinstance(data, Sequence) and not isinstance(data, str) and len(data) and isinstance(data[0], IsomerSet):
+        return Dataset.from_list(to_rows(data))
+    return data
+
+
+def _refuse_inexact(args: Any, others: dict[str, Any]) -> None:
+    """Refuse settings under which per-domain losses or gradients would be silently wrong."""
+    if not isinstance(args, IsomerSFTConfig):
+        raise UserError(f"args is a {type(args).__name__}; pass an IsomerSFTConfig")
+    if others.get("compute_loss_func") is not None:
+        raise UserError("compute_loss_func would replace the per-domain losses; leave it out")
+    for name in ("packing", "padding_free", "eval_packing"):
+        if getattr(args, name):
+            raise UserError(f"{name} mixes rows of different domains in one sequence; set {name} to false")
+    if args.consistency is not None and args.truncation_mode == "keep_end":
+        raise UserError("truncation_mode 'keep_end' moves the aligned spans; use 'keep_start'")
     if args.label_smoothing_factor:
         raise UserError("label smoothing needs full logits, which this trainer does not make; set it to 0")
     if args.loss_type != "nll":

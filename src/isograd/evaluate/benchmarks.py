@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from isograd.common.errors import UserError
 from isograd.evaluate.answers import extract_answer, extract_number, same_number
 from isograd.evaluate.generate import generate_greedy
 from isograd.evaluate.statistics import wilson_interval
@@ -34,7 +35,12 @@ def score_benchmark(
 
     Returns:
         ``n``, ``accuracy`` (a fraction) and its 95% Wilson interval ``accuracy_ci``.
+
+    Raises:
+        UserError: no rows, or a row without a gold answer.
     """
+    if not rows or not all(row.answer for row in rows):
+        raise UserError(f"{form}: no rows, or rows without a gold answer, cannot be scored")
     prompts = [row.prompt for row in rows]
     completions = generate_greedy(
         model, tokenizer, prompts, max_new_tokens=max_new_tokens, batch_size=batch_size, progress=progress

@@ -54,6 +54,9 @@ def generate_greedy(
                 **batch,
                 do_sample=False,
                 num_beams=1,
+                # A checkpoint may bring penalties of its own, which would not be greedy.
+                repetition_penalty=1.0,
+                no_repeat_ngram_size=0,
                 temperature=None,
                 top_p=None,
                 top_k=None,

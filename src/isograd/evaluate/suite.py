@@ -54,13 +54,19 @@ def _distances(score: Consistency) -> dict[str, float | None]:
     }
 
 
+def _room(tokenizer: Any, sets: Sequence[IsomerSet]) -> int:
+    """Tokens for the longest reference and half as much again, so that no right chain is cut off."""
+    texts = [member.completion for isomer_set in sets for member in isomer_set.members]
+    return max(len(ids) for ids in tokenizer(texts)["input_ids"]) * 3 // 2
+
+
 def evaluate_student(
     model: Any,
     tokenizer: Any,
     splits: Mapping[str, Sequence[IsomerSet]],
     *,
     output: Path | None = None,
-    max_new_tokens: int = 64,
+    max_new_tokens: int | None = None,
     batch_size: int = 128,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -71,7 +77,7 @@ def evaluate_student(
         tokenizer: its tokenizer.
         splits: isomer sets by split name; the LCS is taken on ``id``, or on the first split.
         output: a run folder, which gets ``metrics.json`` and ``examples.jsonl``.
-        max_new_tokens: longest completion, in tokens.
+        max_new_tokens: longest completion, in tokens; by default the split's longest reference and half as much again.
         batch_size: texts in one forward pass.
         progress: called with (completions done, completions in all).
 
@@ -97,7 +103,7 @@ def evaluate_student(
             model,
             tokenizer,
             prompts,
-            max_new_tokens=max_new_tokens,
+            max_new_tokens=max_new_tokens or _room(tokenizer, sets),
             batch_size=batch_size,
             progress=report,
         )

@@ -79,12 +79,11 @@ def run_demo(output: Path, *, seeds: int, workers: int, console: Console) -> int
 def _jobs(output: Path, seed: int) -> list[Job]:
     data = output / "data"
     train = data / f"train-seed{seed}.jsonl"
-    if not train.is_file():
-        save_isomers(create_isomers(seed=seed, size=TRAIN_SETS, cue="member", noise=0.2), train)
+    # Made anew each time (it takes a second): the same bytes, unless the generator has changed.
+    save_isomers(create_isomers(seed=seed, size=TRAIN_SETS, cue="member", noise=0.2), train)
     splits = {split: data / f"{split}-seed{seed}.jsonl" for split in SPLITS}
     for split, path in splits.items():
-        if not path.is_file():
-            save_isomers(create_isomers(seed=seed, size=EVALUATION_SETS, split=split, cue="member"), path)
+        save_isomers(create_isomers(seed=seed, size=EVALUATION_SETS, split=split, cue="member"), path)
 
     def job(label: str, training: dict[str, Any], *, train_it: bool = True) -> Job:
         slug = label.lower().replace(" + ", "-").replace(" ", "-")

@@ -48,7 +48,7 @@ def load_run_student(output: Path) -> tuple[Any, Any]:
 def evaluate_run(output: Path, splits: Mapping[str, Path], *, progress: Progress | None = None) -> dict[str, Any]:
     """Measure a run's student on isomer sets and write ``metrics.json`` and ``examples.jsonl``.
 
-    Measurements of the same files are reused.
+    Measurements of the same adapter on the same files are reused.
 
     Args:
         output: a run folder.
@@ -61,13 +61,15 @@ def evaluate_run(output: Path, splits: Mapping[str, Path], *, progress: Progress
     from isograd.evaluate.suite import evaluate_student
 
     sets = {name: load_isomers(path) for name, path in splits.items()}
-    digests = {name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for name, path in splits.items()}
+    adapter = output / "adapter" / "adapter_model.safetensors"
+    read = {**splits, **({"adapter": adapter} if adapter.is_file() else {})}
+    digests = {name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for name, path in read.items()}
     file = output / "metrics.json"
-    if file.is_file() and read_json(file).get("data") == digests:
+    if file.is_file() and read_json(file).get("measured") == digests:
         return dict(read_json(file))
     model, tokenizer = load_run_student(output)
     metrics = evaluate_student(model, tokenizer, sets, output=output, progress=progress)
-    metrics["data"] = digests
+    metrics["measured"] = digests
     write_json(file, metrics)
     return metrics
 

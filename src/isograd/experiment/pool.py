@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -78,9 +79,9 @@ def _run_worker(job: Job, progress: Progress, task: TaskID, stopping: threading.
     job_file = job.output / "job.json"
     write_text(job_file, job.model_dump_json(indent=2) + "\n")
     threads = str(job.threads)
-    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "HF_HUB_OFFLINE": "1"}
-    if not Path(job.config.model).is_dir() and job.config.model != "builtin":
-        environment.pop("HF_HUB_OFFLINE")
+    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    if job.config.model == "builtin":
+        environment["HF_HUB_OFFLINE"] = "1"
     progress.start_task(task)
     progress.update(task, state="loading")
     process = subprocess.Popen(
@@ -101,6 +102,9 @@ def _run_worker(job: Job, progress: Progress, task: TaskID, stopping: threading.
             state = message["phase"] if message["loss"] is None else f"train, loss {message['loss']:.3f}"
             progress.update(task, completed=message["done"], total=message["total"], state=state)
     status = process.wait()
+    if status == -signal.SIGINT:
+        # Struck while the worker was still loading, before it could catch the signal.
+        status = STOPPED
     if status and status != STOPPED and not reason:
         reason = _last_line(job.output / "log.txt") or f"worker ended with status {status}"
     done = "done" if status == 0 else "stopped" if status == STOPPED else "failed"

@@ -52,8 +52,12 @@ def run_job(job: Job, report: IO[str]) -> int:
     """Train (or resume) and measure; returns the exit status."""
 
     def tell(phase: str, done: int, total: int, loss: float | None = None) -> None:
-        report.write(json.dumps({"phase": phase, "done": done, "total": total, "loss": loss}) + "\n")
-        report.flush()
+        try:
+            report.write(json.dumps({"phase": phase, "done": done, "total": total, "loss": loss}) + "\n")
+            report.flush()
+        except BrokenPipeError:
+            # The parent has died: stop as if it had been told to, and leave the run to be resumed.
+            raise KeyboardInterrupt from None
 
     if job.train:
         outcome = run_distill(
@@ -75,7 +79,7 @@ def run_job(job: Job, report: IO[str]) -> int:
                 "status": "finished",
                 "base": True,
                 "config": job.config.model_dump(mode="json"),
-                "config_hash": job.config.digest(),
+                "config_hash": job.config.digest(resolve_model(job.config.model)),
                 **describe_environment(),
             },
         )
@@ -93,10 +97,10 @@ def main() -> int:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
         warnings.simplefilter("default")
-        import torch
-
-        torch.set_num_threads(job.threads)
         try:
+            import torch
+
+            torch.set_num_threads(job.threads)
             return run_job(job, report)
         except UserError as error:
             report.write(json.dumps({"phase": "error", "message": str(error)}) + "\n")

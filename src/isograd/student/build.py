@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -14,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from isograd.common.errors import UserError
 from isograd.common.files import read_json, write_json
 from isograd.common.seeding import derive_seed
-from isograd.student.corpus import documents
+from isograd.student.corpus import documents, vocabulary_text
 from isograd.student.tokenizer import build_tokenizer
 
 if TYPE_CHECKING:
@@ -117,6 +118,8 @@ def build_student(output: Path, recipe: Recipe, progress: Progress | None = None
     """
     torch.set_num_threads(recipe.threads)
     partial = output / ".partial"
+    words = "\n".join(vocabulary_text())
+    identity = {**asdict(recipe), "words": hashlib.blake2b(words.encode(), digest_size=8).hexdigest()}
     tokenizer = build_tokenizer(recipe.context)
     model = _new_model(recipe, tokenizer)
     parameters = dict(model.named_parameters())
@@ -124,7 +127,7 @@ def build_student(output: Path, recipe: Recipe, progress: Progress | None = None
     first = 0
     if (partial / "state.json").is_file():
         state = read_json(partial / "state.json")
-        if state["recipe"] != asdict(recipe):
+        if state["recipe"] != identity:
             raise UserError(f"{output}: holds the unfinished work of another recipe; delete {partial} first")
         first = state["step"]
         _restore(partial / f"{first}.safetensors", first, parameters, optimizer)
@@ -141,7 +144,7 @@ def build_student(output: Path, recipe: Recipe, progress: Progress | None = None
         if progress is not None:
             progress(step + 1, loss.item())
         if (step + 1) % SAVE_EVERY == 0 and step + 1 < recipe.steps:
-            _save(partial, step + 1, recipe, parameters, optimizer)
+            _save(partial, step + 1, identity, parameters, optimizer)
     model.eval()
     model.save_pretrained(output)
     tokenizer.save_pretrained(output)
@@ -156,7 +159,7 @@ def build_student(output: Path, recipe: Recipe, progress: Progress | None = None
 def _save(
     partial: Path,
     step: int,
-    recipe: Recipe,
+    identity: dict[str, Any],
     parameters: dict[str, torch.nn.Parameter],
     optimizer: torch.optim.Optimizer,
 ) -> None:
@@ -167,7 +170,7 @@ def _save(
         for moment in ("exp_avg", "exp_avg_sq"):
             tensors[f"{moment}/{name}"] = optimizer.state[value][moment]
     save_file(tensors, partial / f"{step}.safetensors")
-    write_json(partial / "state.json", {"step": step, "recipe": asdict(recipe)})
+    write_json(partial / "state.json", {"step": step, "recipe": identity})
     for old in partial.glob("*.safetensors"):
         if old.name != f"{step}.safetensors":
             old.unlink()

@@ -119,7 +119,7 @@ class IsomerDataset(Sequence[IsomerSet]):
             members.append(_member(telling, domain, answer, None if self.cue == "none" else domain.cues[label]))
         graph = family.graph(problem)
         return IsomerSet(
-            id=f"{self.family}-{self.split}-{self.seed}-{index}",
+            id=f"{self.family}-{self.split}-depth{self.depth}-seed{self.seed}-{index}",
             family=self.family,
             graph=graph,
             structure=structure_hash(graph),
@@ -207,7 +207,8 @@ def create_isomers(
         family: the kind of logic; one of :data:`FAMILIES`.
         seed: two seeds share no random draw.
         size: how many sets.
-        split: one of :data:`SPLITS`; no two splits share a problem with the same values.
+        split: one of :data:`SPLITS`; no two splits share a problem with the same values. ``cue_random`` and
+            ``cue_reversed`` differ from ``id`` in their cues only, so they say nothing without one.
         domains: which domains tell each set; by default the training domains, or the unseen ones where the split
             asks for them.
         depth: reasoning steps before the final decision (one more in ``ood_depth``).
