@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -189,3 +190,68 @@ def test_missing_files_and_models(tmp_path: Path, content: dict[str, Any]) -> No
     mixed = {**content, "data": [*content["data"], {"path": content["data"][0]["path"], "format": "rows"}]}
     with pytest.raises(UserError, match="mixes isomer sets and plain rows"):
         run_distill(parse_config(mixed, "test"), tmp_path / "mixed")
+
+
+def test_a_run_stopped_after_its_last_step_trains_no_more(tmp_path: Path, content: dict[str, Any]) -> None:
+    # Four steps, six to an epoch, a constant rate: one more step would show.
+    content["training"].update(max_steps=4, save_steps=2, lr_scheduler_type="constant", warmup_steps=0)
+    config = parse_config(content, "test")
+    run_distill(config, tmp_path / "whole")
+
+    # What a kill between the last checkpoint and the adapter leaves.
+    output = tmp_path / "broken"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda *_args, **_kwargs: None)
+        run_distill(config, output)
+    record = json.loads((output / "run.json").read_text())
+    (output / "run.json").write_text(json.dumps({**record, "status": "running"}))
+    (output / "adapter" / "adapter_model.safetensors").unlink()
+    assert run_distill(config, output) == "finished"
+    assert adapter_bytes(output) == adapter_bytes(tmp_path / "whole")
+    assert json.loads((output / "run.json").read_text())["steps"] == 4
+
+
+def test_nothing_of_an_earlier_run_passes_for_this_one(tmp_path: Path, content: dict[str, Any]) -> None:
+    content["training"].update(max_steps=2, save_strategy="no")
+    output = tmp_path / "run"
+    run_distill(parse_config(content, "test"), output)
+    for name in ("metrics.json", "examples.jsonl"):
+        (output / name).write_text("old")
+    (output / "checkpoints" / "checkpoint-1").mkdir(parents=True)
+    (output / "run.json").unlink()
+    run_distill(parse_config({**content, "seed": 1}, "test"), output)
+    assert sorted(path.name for path in output.iterdir()) == ["adapter", "run.json", "training.jsonl"]
+
+
+def test_other_weights_are_another_run(tmp_path: Path, content: dict[str, Any], tiny_model: Path) -> None:
+    config = parse_config(content, "test")
+    copy = tmp_path / "model"
+    shutil.copytree(tiny_model, copy)
+    assert config.digest(str(copy)) == config.digest(str(tiny_model))
+    weights = bytearray((copy / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (copy / "model.safetensors").write_bytes(weights)
+    assert config.digest(str(copy)) != config.digest(str(tiny_model))
+
+
+def test_numbers_that_yaml_reads_as_text(tmp_path: Path, content: dict[str, Any]) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(json.dumps(content))
+    assert load_config(config, ["training.learning_rate=1e-3"]).training["learning_rate"] == 1e-3
+
+
+@pytest.mark.parametrize("name", ["output_dir", "seed", "resume_from_checkpoint", "eval_strategy"])
+def test_fields_that_the_run_sets_are_refused(content: dict[str, Any], name: str) -> None:
+    content["training"][name] = "x"
+    with pytest.raises(UserError, match=rf"training\.{name}: the run sets this itself"):
+        parse_config(content, "test")
+
+
+def test_what_libraries_refuse_is_one_line_too(tmp_path: Path, content: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"training or lora settings: .*target"):
+        run_distill(parse_config({**content, "lora": {"target_modules": ["nothing"]}}, "test"), tmp_path / "run")
+
+
+def test_sets_with_one_id_are_refused(tmp_path: Path, content: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="2 isomer sets with the id"):
+        run_distill(parse_config({**content, "data": content["data"] * 2}, "test"), tmp_path / "run")

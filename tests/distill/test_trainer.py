@@ -136,8 +136,23 @@ def test_any_dataset_with_a_domain_column(make_trainer: MakeTrainer) -> None:
 def test_evaluation_during_training(make_trainer: MakeTrainer, sets: list[IsomerSet]) -> None:
     trainer = make_trainer(method="iga", consistency="js")
     trainer.train()
-    held_out = Dataset.from_list(to_rows(create_isomers(seed=9, size=2, split="validation")[:]))
-    assert trainer.evaluate(held_out)["eval_loss"] > 0
+    held_out = create_isomers(seed=9, size=2, split="validation")[:]
+    unseen = create_isomers(seed=9, size=2, split="ood_domain")
+    assert trainer.evaluate(Dataset.from_list(to_rows(held_out)))["eval_loss"] > 0
+    losses = trainer.evaluate({"same": held_out, "unseen": unseen})
+    assert losses["eval_same_loss"] != losses["eval_unseen_loss"]
+
+
+def test_sets_of_different_depths_share_a_batch(make_trainer: MakeTrainer) -> None:
+    mixed = [*create_isomers(size=4, depth=1), *create_isomers(size=4, depth=3)]
+    logged = []
+    for places in ("answer", "all"):
+        trainer = make_trainer(
+            data=mixed, consistency="js", consistency_at=places, per_device_train_batch_size=32, max_steps=1
+        )
+        trainer.train()
+        logged.append(trainer.state.log_history[0]["consistency"])
+    assert 0 < logged[0] != logged[1] > 0
 
 
 @pytest.mark.parametrize(
@@ -153,6 +168,7 @@ def test_evaluation_during_training(make_trainer: MakeTrainer, sets: list[Isomer
         ({"consistency_at": "steps"}, "must be 'answer' or 'all'"),
         ({"label_smoothing_factor": 0.1}, "label smoothing"),
         ({"loss_type": "dft"}, "'dft' is not supported"),
+        ({"eval_packing": True}, "eval_packing mixes rows"),
         ({"method": "iga", "lora": {"lora_dropout": 0.1}}, "dropout"),
         ({"method": "iga", "lora": {"use_dora": True}}, "DoRA"),
         ({"max_length": 40, "consistency": "js"}, "max_length"),
