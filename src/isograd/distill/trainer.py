@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from datasets import Dataset, DatasetDict
+from datasets import Dataset
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from trl.trainer.sft_trainer import SFTTrainer
@@ -16,14 +16,13 @@ from isograd.capture import DomainCapture
 from isograd.common.errors import UserError
 from isograd.distill.alignment import span_tokens
 from isograd.distill.config import IsomerSFTConfig
+from isograd.distill.inputs import EXTRA_COLUMNS, DomainCollator, as_dataset, as_eval_dataset, refuse_inexact
 from isograd.distill.loss import OutputRecorder, head_logits, last_hidden_state, sum_by_domain
 from isograd.distill.sampler import DomainBatchSampler, IsomerSampler, group_sets
 from isograd.gradients import CONSISTENCY, LocalMethod, LossMethod, make_method
-from isograd.isomers import IsomerSet, to_rows
+from isograd.isomers import IsomerSet
 
 __all__ = ["IsomerSFTTrainer"]
-
-_EXTRA_COLUMNS = ("domain_index", "aligned")
 
 
 class IsomerSFTTrainer(SFTTrainer):
@@ -63,9 +62,9 @@ class IsomerSFTTrainer(SFTTrainer):
         eval_dataset: Any = None,
         **kwargs: Any,
     ) -> None:
-        _refuse_inexact(args, kwargs)
+        refuse_inexact(args, kwargs)
         self.method = make_method(args.method, **(args.method_params or {}))  # type: ignore[arg-type]
-        dataset = _as_dataset(train_dataset, args.domain_column)
+        dataset = as_dataset(train_dataset, args.domain_column)
         self.domains: list[str] = sorted(set(dataset[args.domain_column]))
         self._sets = "set_id" in dataset.column_names
         if args.consistency is not None and ("spans" not in dataset.column_names or not self._sets):
@@ -83,10 +82,10 @@ class IsomerSFTTrainer(SFTTrainer):
             model=model,
             args=args,
             train_dataset=dataset,
-            eval_dataset=_as_eval_dataset(eval_dataset),
+            eval_dataset=as_eval_dataset(eval_dataset),
             **kwargs,
         )
-        self.data_collator = _Collator(self.data_collator)
+        self.data_collator = DomainCollator(self.data_collator)
         # compute_loss below normalizes by the whole accumulation window.
         self.loss_is_scaled_for_ga = True  # type: ignore[assignment]
         self._capture: DomainCapture | None = None
@@ -140,11 +139,11 @@ class IsomerSFTTrainer(SFTTrainer):
         return prepared.map(add_columns, num_proc=args.dataset_num_proc, desc="Aligning domains")
 
     def evaluate(self, eval_dataset: Any = None, *args: Any, **kwargs: Any) -> dict[str, float]:
-        return super().evaluate(_as_eval_dataset(eval_dataset), *args, **kwargs)
+        return super().evaluate(as_eval_dataset(eval_dataset), *args, **kwargs)
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
-        columns: Any = [*dict.fromkeys([*(self._signature_columns or []), *_EXTRA_COLUMNS])]
+        columns: Any = [*dict.fromkeys([*(self._signature_columns or []), *EXTRA_COLUMNS])]
         self._signature_columns = columns
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Any:  # noqa: ARG002 - as overridden
@@ -243,66 +242,3 @@ class IsomerSFTTrainer(SFTTrainer):
         term = CONSISTENCY[self.args.consistency](logits)
         self._metrics["train"]["consistency"].append(term.item())
         return torch.mul(term, self.args.consistency_weight)
-
-
-class _Collator:
-    """Adds the domain index and the aligned places to what the wrapped collator makes."""
-
-    def __init__(self, collator: Any) -> None:
-        self.collator = collator
-
-    def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
-        batch: dict[str, Any] = self.collator(examples)
-        if "domain_index" in examples[0]:
-            batch["domain_index"] = torch.tensor([example["domain_index"] for example in examples])
-        if "aligned" in examples[0]:
-            places = [torch.tensor(example["aligned"]) for example in examples]
-            batch["aligned"] = torch.nn.utils.rnn.pad_sequence(places, batch_first=True, padding_value=-1)
-        return batch
-
-
-def _as_dataset(data: Any, column: str) -> Dataset:
-    if not isinstance(data, Dataset):
-        if not isinstance(data, Sequence) or not all(isinstance(item, IsomerSet) for item in data[:1]):
-            raise UserError(
-                f"train_dataset is a {type(data).__name__}; pass isomer sets or a datasets.Dataset (streaming cannot "
-                "keep sets whole)"
-            )
-        data = Dataset.from_list(to_rows(data))
-        if column != "domain":
-            data = data.rename_column("domain", column)
-    if not len(data):
-        raise UserError("the dataset is empty")
-    if column not in data.column_names:
-        raise UserError(f"the dataset has no column {column!r}; it has: {', '.join(data.column_names)}")
-    return data
-
-
-def _as_eval_dataset(data: Any) -> Any:
-    """Isomer sets as rows, alone or in a dict of several; anything else as it is."""
-    if isinstance(data, dict) and not isinstance(data, DatasetDict):
-        return {name: _as_eval_dataset(part) for name, part in data.items()}
-    if isinstance(data, Sequence) and not isinstance(data, str) and len(data) and isinstance(data[0], IsomerSet):
-        return Dataset.from_list(to_rows(data))
-    return data
-
-
-def _refuse_inexact(args: Any, others: dict[str, Any]) -> None:
-    """Refuse settings under which per-domain losses or gradients would be silently wrong."""
-    if not isinstance(args, IsomerSFTConfig):
-        raise UserError(f"args is a {type(args).__name__}; pass an IsomerSFTConfig")
-    if others.get("compute_loss_func") is not None:
-        raise UserError("compute_loss_func would replace the per-domain losses; leave it out")
-    for name in ("packing", "padding_free", "eval_packing"):
-        if getattr(args, name):
-            raise UserError(f"{name} mixes rows of different domains in one sequence; set {name} to false")
-    if args.consistency is not None and args.truncation_mode == "keep_end":
-        raise UserError("truncation_mode 'keep_end' moves the aligned spans; use 'keep_start'")
-    if args.label_smoothing_factor:
-        raise UserError("label smoothing needs full logits, which this trainer does not make; set it to 0")
-    if args.loss_type != "nll":
-        raise UserError(f"loss_type {args.loss_type!r} is not supported by this trainer; use 'nll'")
-    if args.consistency is not None and args.consistency not in CONSISTENCY:
-        raise UserError(f"unknown consistency {args.consistency!r}; there are: {', '.join(CONSISTENCY)}")
-    if args.consistency_at not in ("answer", "all"):
-        raise UserError(f"consistency_at is {args.consistency_at!r}, it must be 'answer' or 'all'")

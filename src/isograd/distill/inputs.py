@@ -1,0 +1,82 @@
+"""What goes into the isomer trainer: datasets, collated batches, and settings that are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from datasets import Dataset, DatasetDict
+
+from isograd.common.errors import UserError
+from isograd.distill.config import IsomerSFTConfig
+from isograd.gradients import CONSISTENCY
+from isograd.isomers import IsomerSet, to_rows
+
+__all__ = ["EXTRA_COLUMNS", "DomainCollator", "as_dataset", "as_eval_dataset", "refuse_inexact"]
+
+EXTRA_COLUMNS = ("domain_index", "aligned")
+"""Columns that the trainer adds to what TRL prepares."""
+
+
+class DomainCollator:
+    """Adds the domain index and the aligned places to what the wrapped collator makes."""
+
+    def __init__(self, collator: Any) -> None:
+        self.collator = collator
+
+    def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        batch: dict[str, Any] = self.collator(examples)
+        if "domain_index" in examples[0]:
+            batch["domain_index"] = torch.tensor([example["domain_index"] for example in examples])
+        if "aligned" in examples[0]:
+            places = [torch.tensor(example["aligned"]) for example in examples]
+            batch["aligned"] = torch.nn.utils.rnn.pad_sequence(places, batch_first=True, padding_value=-1)
+        return batch
+
+
+def as_dataset(data: Any, column: str) -> Dataset:
+    if not isinstance(data, Dataset):
+        if not isinstance(data, Sequence) or not all(isinstance(item, IsomerSet) for item in data[:1]):
+            raise UserError(
+                f"train_dataset is a {type(data).__name__}; pass isomer sets or a datasets.Dataset (streaming cannot "
+                "keep sets whole)"
+            )
+        data = Dataset.from_list(to_rows(data))
+        if column != "domain":
+            data = data.rename_column("domain", column)
+    if not len(data):
+        raise UserError("the dataset is empty")
+    if column not in data.column_names:
+        raise UserError(f"the dataset has no column {column!r}; it has: {', '.join(data.column_names)}")
+    return data
+
+
+def as_eval_dataset(data: Any) -> Any:
+    """Isomer sets as rows, alone or in a dict of several; anything else as it is."""
+    if isinstance(data, dict) and not isinstance(data, DatasetDict):
+        return {name: as_eval_dataset(part) for name, part in data.items()}
+    if isinstance(data, Sequence) and not isinstance(data, str) and len(data) and isinstance(data[0], IsomerSet):
+        return Dataset.from_list(to_rows(data))
+    return data
+
+
+def refuse_inexact(args: Any, others: dict[str, Any]) -> None:
+    """Refuse settings under which per-domain losses or gradients would be silently wrong."""
+    if not isinstance(args, IsomerSFTConfig):
+        raise UserError(f"args is a {type(args).__name__}; pass an IsomerSFTConfig")
+    if others.get("compute_loss_func") is not None:
+        raise UserError("compute_loss_func would replace the per-domain losses; leave it out")
+    for name in ("packing", "padding_free", "eval_packing"):
+        if getattr(args, name):
+            raise UserError(f"{name} mixes rows of different domains in one sequence; set {name} to false")
+    if args.consistency is not None and args.truncation_mode == "keep_end":
+        raise UserError("truncation_mode 'keep_end' moves the aligned spans; use 'keep_start'")
+    if args.label_smoothing_factor:
+        raise UserError("label smoothing needs full logits, which this trainer does not make; set it to 0")
+    if args.loss_type != "nll":
+        raise UserError(f"loss_type {args.loss_type!r} is not supported by this trainer; use 'nll'")
+    if args.consistency is not None and args.consistency not in CONSISTENCY:
+        raise UserError(f"unknown consistency {args.consistency!r}; there are: {', '.join(CONSISTENCY)}")
+    if args.consistency_at not in ("answer", "all"):
+        raise UserError(f"consistency_at is {args.consistency_at!r}, it must be 'answer' or 'all'")
