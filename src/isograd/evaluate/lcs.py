@@ -23,10 +23,11 @@ class Consistency:
 
     Attributes:
         within: between the members of one set: the LCS, lower is more consistent.
-        between: between members of different sets. A collapsed representation has both near zero, so the LCS says
-            nothing without it.
+        between: between members of different sets in different domains: pairs that differ in the words as much as
+            those within a set do, and in the logic besides. A collapsed representation has both near zero, and one
+            that holds words alone has both equal, so the LCS says nothing without it.
 
-    One member a set leaves ``within``, and a single set leaves ``between``, NaN.
+    One member a set leaves both, and a single set leaves ``between``, NaN.
     """
 
     within: float
@@ -41,18 +42,18 @@ def pairwise_distances(states: Float[Tensor, "n K d"]) -> Consistency:
         LCS = mean over sets of (1 / (K (K - 1))) * sum over members i != j of (1 - cos(h_i, h_j))
 
     Args:
-        states: pooled hidden states of n sets of K members.
+        states: pooled hidden states of n sets of K members, the domains in the same order in each.
     """
-    sets, members, width = states.shape
+    sets, members, _ = states.shape
     unit = F.normalize(states.double(), dim=-1)
-    per_set = unit.sum(1)
-    own = (per_set.square().sum(-1) - unit.square().sum((1, 2))).sum()
-    total = unit.reshape(-1, width).sum(0).square().sum() - unit.square().sum()
+    # Sums of cosines over pairs of different domains, from the lengths of sums of unit vectors.
+    own = unit.sum(1).square().sum() - unit.square().sum()
+    every = unit.sum((0, 1)).square().sum() - unit.sum(0).square().sum()
     pairs_within = sets * members * (members - 1)
-    pairs_between = sets * members * (sets - 1) * members
+    pairs_between = pairs_within * (sets - 1)
     return Consistency(
         within=(1 - own / pairs_within).item() if pairs_within else float("nan"),
-        between=(1 - (total - own) / pairs_between).item() if pairs_between else float("nan"),
+        between=(1 - (every - own) / pairs_between).item() if pairs_between else float("nan"),
     )
 
 
@@ -68,7 +69,7 @@ def logical_consistency(
     Args:
         model: a causal LM.
         tokenizer: its tokenizer.
-        sets: sets of equally many members.
+        sets: sets of the same domains.
         layer: index into ``hidden_states``; -2 is the penultimate layer.
         batch_size: texts in one forward pass.
 
@@ -76,12 +77,12 @@ def logical_consistency(
         By pooling: ``mean`` over the tokens, and ``last`` token.
 
     Raises:
-        UserError: no sets, or sets of different sizes.
+        UserError: no sets, or sets of different domains.
     """
-    sizes = {len(isomer_set.members) for isomer_set in sets}
-    if len(sizes) != 1:
-        found = f"sets of {', '.join(map(str, sorted(sizes)))} members" if sizes else "no sets"
-        raise UserError(f"the consistency score needs sets of equally many members, not {found}")
+    told = sorted({tuple(sorted(isomer_set.domains)) for isomer_set in sets})
+    if len(told) != 1:
+        found = f"sets of {' and of '.join('/'.join(domains) for domains in told)}" if told else "no sets"
+        raise UserError(f"the consistency score needs sets of the same domains, not {found}")
     was_training, side = model.training, tokenizer.padding_side
     model.eval()
     tokenizer.padding_side = "right"
@@ -90,7 +91,7 @@ def logical_consistency(
     texts = [
         (member.prompt + member.completion)[: len(member.prompt) + member.spans[-1].start].rstrip(" ")
         for isomer_set in sets
-        for member in isomer_set.members
+        for member in sorted(isomer_set.members, key=lambda item: item.domain)
     ]
     pooled: dict[str, list[Tensor]] = {"mean": [], "last": []}
     try:
@@ -106,5 +107,5 @@ def logical_consistency(
     finally:
         tokenizer.padding_side = side
         model.train(was_training)
-    members = sizes.pop()
+    members = len(told[0])
     return {name: pairwise_distances(torch.cat(parts).unflatten(0, (-1, members))) for name, parts in pooled.items()}
