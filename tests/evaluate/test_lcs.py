@@ -185,5 +185,5 @@ def test_sets_of_different_sizes_are_refused(model: Any, tokenizer: Any, sets: l
     ]
     with pytest.raises(UserError, match="not sets of cooking/law/science and of law"):
         logical_consistency(model, tokenizer, mixed)
-    with pytest.raises(UserError, match="sets of equally many members, not no sets"):
+    with pytest.raises(UserError, match="sets of the same domains, not no sets"):
         logical_consistency(model, tokenizer, [])
