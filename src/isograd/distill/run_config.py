@@ -80,14 +80,18 @@ class DistillConfig(BaseModel):
         """Hash of what determines the run: the configuration, its files, the model's files, isograd's version.
 
         Args:
-            model_path: where the model lies. Files of a local folder count by name, size and their last mebibyte, so
-                that large checkpoints need not be read; a hub id counts by name.
+            model_path: where the model lies. Weights, tokenizer and settings in a local folder count by name, size and
+                their last mebibyte, so that large checkpoints need not be read; a hub id counts by name.
 
         Returns:
             16 hexadecimal digits.
         """
         content = self.model_dump(mode="json")
-        content["weights"] = [_fingerprint(file) for file in sorted(Path(model_path).glob("*")) if file.is_file()]
+        content["weights"] = [
+            _fingerprint(file)
+            for file in sorted(Path(model_path).glob("*"))
+            if file.suffix in (".safetensors", ".json", ".model", ".txt", ".jinja")
+        ]
         for source in content["data"]:
             # What a file holds counts, not where it lies.
             del source["path"]

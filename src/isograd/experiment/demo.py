@@ -66,7 +66,8 @@ def run_demo(output: Path, *, seeds: int, workers: int, console: Console) -> int
     for outcome in outcomes:
         if outcome.status:
             console.print(f"{outcome.job.output}: failed: {outcome.reason}", markup=False, style="red")
-    folders = [job.output for job in jobs]
+    labels = [*METHODS, "before training"]
+    folders = [job.output for job in sorted(jobs, key=lambda job: labels.index(job.config.label))]
     console.print(results_table(folders))
     if seeds == 1:
         console.print("One seed is an illustration, not evidence: run it with --seeds 5 for means and intervals.")

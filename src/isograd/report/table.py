@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 from isograd.report.runs import read_runs
-from isograd.report.summary import SPLITS, Cell, Method, group_runs, split_order
+from isograd.report.summary import Cell, Method, describe_split, group_runs, split_order
 
 __all__ = ["results_table"]
 
 
 def results_table(run_dirs: Sequence[Path]) -> Table:
-    """Accuracies, chain accuracy, LCS and training time of each method: means over seeds, ± standard deviation.
+    """Accuracies, chain accuracy and LCS of each method: means over seeds, ± standard deviation.
 
     Raises:
         UserError: as :func:`isograd.report.runs.read_runs`.
@@ -23,26 +26,29 @@ def results_table(run_dirs: Sequence[Path]) -> Table:
     methods = group_runs(runs)
     splits = split_order(methods)
     seeds = len({run.seed for run in runs})
-    table = Table(title=f"Accuracy (chance 0.5), {seeds} seed{'s' if seeds > 1 else ''}")
-    table.add_column("student")
-    for split in splits:
-        table.add_column(SPLITS[split].title if split in SPLITS else split, justify="right")
-    for title in ("chain, ID", "LCS (last)", "between sets", "train s"):
-        table.add_column(title, justify="right")
+    # No lines between columns, and words whole: five seeds fit 80 characters.
+    table = Table(
+        title=f"Accuracy (chance 0.5), {seeds} seed{'s' * (seeds > 1)}", box=SIMPLE_HEAD, padding=0, show_edge=False
+    )
+    table.add_column("student", no_wrap=True)
+    titles = ["ID" if split == "id" else describe_split(split).title for split in splits]
+    for title in (*titles, "chain, ID", "LCS, last", "between sets"):
+        table.add_column(title.replace(" ", "\n"), justify="right", no_wrap=True)
     for method in methods:
         table.add_row(*_row(method, splits))
     return table
 
 
-def _row(method: Method, splits: Sequence[str]) -> list[str]:
+def _row(method: Method, splits: Sequence[str]) -> list[str | Text]:
+    label = Text("\n".join(wrap(method.label, 13)))
     if not method.scored:
-        return [method.label, *(run.trouble or "" for run in method.runs[:1])]
+        return [label, method.runs[0].status]
     cells = [method.accuracy(split) for split in splits]
     cells += [method.chain_accuracy("id"), method.lcs("last", "within"), method.lcs("last", "between")]
-    return [method.label, *(_text(cell) for cell in cells), _text(method.seconds(), digits=0)]
+    return [label, *(_text(cell) for cell in cells)]
 
 
-def _text(cell: Cell | None, digits: int = 3) -> str:
+def _text(cell: Cell | None) -> str:
     if cell is None:
         return "-"
-    return f"{cell.mean:.{digits}f}" + (f" ±{cell.sd:.{digits}f}" if cell.sd is not None else "")
+    return f"{cell.mean:.3f}" + (f"\n±{cell.sd:.3f}" if cell.sd is not None else "")

@@ -86,10 +86,13 @@ def notices(methods: Sequence[Method]) -> list[str]:
             f"A claim about a method needs at least {_number(_SEEDS_FOR_A_CLAIM)}; with fewer, bootstrap intervals "
             "are too narrow."
         )
+    differing: dict[str, list[str]] = {}
+    for method in methods:
+        keys = _differing([run.config for run in method.scored])
+        if keys:
+            differing.setdefault(_listed(keys[:6]), []).append(method.label)
     found += [
-        f"The runs of {method.label} differ in more than the seed: {_listed(keys[:6])}."
-        for method in methods
-        if (keys := _differing([run.config for run in method.scored]))
+        f"The runs of {_listed(labels)} differ in more than the seed: {keys}." for keys, labels in differing.items()
     ]
     steps = {run.steps for method in methods if not method.base for run in method.scored if run.steps is not None}
     if len(steps) > 1:
