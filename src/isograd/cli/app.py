@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -114,7 +114,7 @@ def student_show(
 def student_build(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the checkpoint.")],
     seed: Annotated[int, typer.Option(help="Of initialization and corpus.")] = 0,
-    steps: Annotated[Optional[int], typer.Option(help="Optimizer steps (default: the recipe's).")] = None,  # noqa: UP045 - typer reads this
+    steps: Annotated[int | None, typer.Option(help="Optimizer steps (default: the recipe's).")] = None,
 ) -> None:
     """Retrain the built-in student from a seed, on CPU; start again after an interruption to resume."""
     from dataclasses import replace
@@ -139,12 +139,12 @@ def student_build(
 def distill(
     config: Annotated[Path, typer.Argument(help="YAML configuration.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Run folder; an unfinished run in it is resumed.")],
-    method: Annotated[Optional[str], typer.Option(help="Gradient method (training.method).")] = None,  # noqa: UP045
-    consistency: Annotated[Optional[str], typer.Option(help="logit_variance or js (training.consistency).")] = None,  # noqa: UP045
-    model: Annotated[Optional[str], typer.Option(help="Folder, hub id, or builtin.")] = None,  # noqa: UP045
-    steps: Annotated[Optional[int], typer.Option(help="Optimizer steps (training.max_steps).")] = None,  # noqa: UP045
-    seed: Annotated[Optional[int], typer.Option(help="Of adapter, batch order and sketches.")] = None,  # noqa: UP045
-    overrides: Annotated[Optional[list[str]], typer.Option("--set", help="Any field: dotted.key=value.")] = None,  # noqa: UP045
+    method: Annotated[str | None, typer.Option(help="Gradient method (training.method).")] = None,
+    consistency: Annotated[str | None, typer.Option(help="logit_variance or js (training.consistency).")] = None,
+    model: Annotated[str | None, typer.Option(help="Folder, hub id, or builtin.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimizer steps (training.max_steps).")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of adapter, batch order and sketches.")] = None,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="Any field: dotted.key=value.")] = None,
 ) -> None:
     """Distil a LoRA student; resumes after an interruption or a kill."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -182,8 +182,8 @@ def distill(
 @app.command("evaluate")
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A finished run folder.")],
-    data: Annotated[Optional[list[str]], typer.Option("--data", "-d", help="SPLIT=FILE of isomer sets.")] = None,  # noqa: UP045
-    benchmark: Annotated[Optional[list[str]], typer.Option(help="FORMAT=FILE, for example gsm8k=test.jsonl.")] = None,  # noqa: UP045
+    data: Annotated[list[str] | None, typer.Option("--data", "-d", help="SPLIT=FILE of isomer sets.")] = None,
+    benchmark: Annotated[list[str] | None, typer.Option(help="FORMAT=FILE, for example gsm8k=test.jsonl.")] = None,
 ) -> None:
     """Measure a run's student: accuracy, chain accuracy and Logical Consistency Score, or benchmark accuracy."""
     from rich.console import Console
@@ -215,7 +215,7 @@ def evaluate(
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = Path("report.html"),
-    picture: Annotated[Optional[Path], typer.Option(help="Also write this PNG.")] = None,  # noqa: UP045
+    picture: Annotated[Path | None, typer.Option(help="Also write this PNG.")] = None,
 ) -> None:
     """Turn run folders into one self-contained HTML page."""
     from isograd.report import build_report, save_picture
