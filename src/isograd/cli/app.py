@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -53,7 +54,9 @@ def isomers_make(
         agreement=agreement,
         noise=noise,
     )
-    count = save_isomers(track(sets, description="Making sets", transient=True), output)
+    count = save_isomers(
+        track(sets, description="Making sets", transient=True, disable=not sys.stdout.isatty()), output
+    )
     typer.echo(f"{output}: {count} sets of {len(sets.domains)} domains ({', '.join(sets.domains)})")
 
 
@@ -197,7 +200,8 @@ def evaluate(
         raise UserError("nothing to measure; give --data id=FILE or --benchmark gsm8k=FILE")
     splits, benchmarks = named_files("--data", data or []), named_files("--benchmark", benchmark or [])
     views = []
-    with Progress(TextColumn("Evaluating"), BarColumn(), MofNCompleteColumn(), transient=True) as progress:
+    columns = (TextColumn("Evaluating"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, transient=True, disable=not sys.stdout.isatty()) as progress:
         task = progress.add_task("", total=None)
 
         def show(done: int, total: int) -> None:
