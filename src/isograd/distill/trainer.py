@@ -160,9 +160,7 @@ class IsomerSFTTrainer(SFTTrainer):
         counts = torch.zeros(len(self.domains), device=device)
         for batch in batches:
             supervised = (batch["labels"][:, 1:] != -100).to(counts)
-            counts += sum_by_domain(supervised, batch["domain_index"].to(supervised.device), len(self.domains)).to(
-                device
-            )
+            counts += sum_by_domain(supervised, batch["domain_index"].to(device), len(self.domains))
         if self.accelerator.num_processes > 1:
             counts = self.accelerator.reduce(counts, reduction="sum")
         lacking = [name for name, count in zip(self.domains, counts.tolist(), strict=True) if not count]
@@ -235,10 +233,9 @@ class IsomerSFTTrainer(SFTTrainer):
         columns = aligned.unflatten(0, (-1, members)).transpose(1, 2).flatten(0, 1)
         rows = torch.arange(len(aligned), device=hidden.device).unflatten(0, (-1, members))
         rows = rows.repeat_interleave(aligned.shape[1], 0)
-        present = columns[:, 0] >= 0
         # The hidden state before a token predicts it.
-        logits = head_logits(self._base_model(), hidden[rows[present], columns[present] - 1])
+        logits = head_logits(self._base_model(), hidden[rows, columns - 1])
         assert self.args.consistency is not None
-        term = CONSISTENCY[self.args.consistency](logits)
+        term = CONSISTENCY[self.args.consistency](logits, columns >= 0)
         self._metrics["train"]["consistency"].append(term.item())
         return torch.mul(term, self.args.consistency_weight)

@@ -66,6 +66,7 @@ def evaluate_student(
     splits: Mapping[str, Sequence[IsomerSet]],
     *,
     output: Path | None = None,
+    measured: Mapping[str, str] | None = None,
     max_new_tokens: int | None = None,
     batch_size: int = 128,
     progress: Callable[[int, int], None] | None = None,
@@ -77,6 +78,7 @@ def evaluate_student(
         tokenizer: its tokenizer.
         splits: isomer sets by split name; the LCS is taken on ``id``, or on the first split.
         output: a run folder, which gets ``metrics.json`` and ``examples.jsonl``.
+        measured: digests of what is measured, kept in the metrics.
         max_new_tokens: longest completion, in tokens; by default the split's longest reference and half as much again.
         batch_size: texts in one forward pass.
         progress: called with (completions done, completions in all).
@@ -120,6 +122,8 @@ def evaluate_student(
         "n_sets": len(splits[name]),
         **{pooling: _distances(score) for pooling, score in scores.items()},
     }
+    if measured is not None:
+        metrics["measured"] = dict(measured)
     if output is not None:
         write_text(output / "examples.jsonl", "".join(json.dumps(line) + "\n" for line in examples))
         write_json(output / "metrics.json", metrics)

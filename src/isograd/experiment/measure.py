@@ -65,13 +65,11 @@ def evaluate_run(output: Path, splits: Mapping[str, Path], *, progress: Progress
     read = {**splits, **({"adapter": adapter} if adapter.is_file() else {})}
     digests = {name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for name, path in read.items()}
     file = output / "metrics.json"
-    if file.is_file() and read_json(file).get("measured") == digests:
-        return dict(read_json(file))
+    known: dict[str, Any] = read_json(file) if file.is_file() else {}
+    if known.get("measured") == digests:
+        return known
     model, tokenizer = load_run_student(output)
-    metrics = evaluate_student(model, tokenizer, sets, output=output, progress=progress)
-    metrics["measured"] = digests
-    write_json(file, metrics)
-    return metrics
+    return evaluate_student(model, tokenizer, sets, output=output, measured=digests, progress=progress)
 
 
 def score_run(output: Path, benchmarks: Mapping[str, Path], *, progress: Progress | None = None) -> dict[str, Any]:
