@@ -1,5 +1,6 @@
 """Logical Isomer Sets: schema, graphs, generation, files. Nothing below this package imports torch."""
 
+from isograd.isomers.files import iter_isomers, load_isomers, save_isomers, to_rows
 from isograd.isomers.schema import (
     Edge,
     Isomer,
@@ -10,10 +11,6 @@ from isograd.isomers.schema import (
     ReasoningGraph,
     Span,
     Step,
-    iter_isomers,
-    load_isomers,
-    save_isomers,
-    to_rows,
 )
 from isograd.isomers.symbolic import FAMILIES, SPLITS, IsomerDataset, create_isomers
 

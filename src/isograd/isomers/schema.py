@@ -1,4 +1,4 @@
-"""The data model of Logical Isomer Sets: graphs, members, sets, and their files.
+"""The data model of Logical Isomer Sets: graphs, members, sets.
 
 The definition is isograd's own (the IGA paper, arXiv 2606.05025, gives none): two problems are *logical isomers* iff
 there is a bijection between the nodes of their reasoning graphs that preserves type, operator, edge direction, edge
@@ -7,16 +7,11 @@ role and step order and carries value to value. A *Logical Isomer Set* is one gr
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from isograd.common.errors import UserError
-from isograd.common.files import atomic_writer
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = [
     "Edge",
@@ -28,10 +23,6 @@ __all__ = [
     "ReasoningGraph",
     "Span",
     "Step",
-    "iter_isomers",
-    "load_isomers",
-    "save_isomers",
-    "to_rows",
 ]
 
 ANSWER_PREFIX = "Answer: "
@@ -131,6 +122,7 @@ class Isomer(_Frozen):
         spans: where the completion states each step's value and, last, the answer. Aligned over the members of a
             set: equal positions in the tuples are equal logical places.
         cue: the shortcut word planted in this rendering, if any.
+        graph: the member's own graph, as a reader abstracted it again from this rendering; ``None`` where nobody has.
     """
 
     domain: Annotated[str, Field(min_length=1)]
@@ -139,6 +131,7 @@ class Isomer(_Frozen):
     answer: str
     spans: tuple[Span, ...]
     cue: str | None = None
+    graph: ReasoningGraph | None = None
 
     @property
     def prompt(self) -> str:
@@ -211,59 +204,3 @@ class IsomerSet(_Frozen):
     def domains(self) -> tuple[str, ...]:
         """The members' domains, in order."""
         return tuple(member.domain for member in self.members)
-
-
-def save_isomers(sets: Iterable[IsomerSet], path: str | os.PathLike[str]) -> int:
-    """Write sets as JSON lines, atomically; returns how many."""
-    count = 0
-    with atomic_writer(path) as file:
-        for isomer_set in sets:
-            file.write(isomer_set.model_dump_json(exclude_defaults=True) + "\n")
-            count += 1
-    return count
-
-
-def iter_isomers(path: str | os.PathLike[str]) -> Iterator[IsomerSet]:
-    """Read sets from JSON lines, one at a time.
-
-    Raises:
-        UserError: no such file, or a line that is not an isomer set; the message names file, line, field and fault.
-    """
-    source = Path(path)
-    if not source.is_file():
-        raise UserError(f"{source}: no such file; make one with: isograd isomers make --output {source}")
-    with source.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                yield IsomerSet.model_validate_json(line)
-            except ValidationError as error:
-                first = error.errors()[0]
-                place = ".".join(str(part) for part in first["loc"]) or "line"
-                raise UserError(f"{source}:{number}: {place}: {first['msg']}") from None
-
-
-def load_isomers(path: str | os.PathLike[str]) -> list[IsomerSet]:
-    """Read all sets of a JSON-lines file; raises as :func:`iter_isomers`."""
-    return list(iter_isomers(path))
-
-
-def to_rows(sets: Iterable[IsomerSet]) -> list[dict[str, Any]]:
-    """Flatten sets to training rows, members of a set side by side.
-
-    Returns:
-        One dict a member: ``prompt``, ``completion``, ``domain``, ``set_id``, and ``spans``: a list of
-        ``[start, end]`` in the completion, aligned over the members of a set, the answer's last.
-    """
-    return [
-        {
-            "prompt": member.prompt,
-            "completion": member.completion,
-            "domain": member.domain,
-            "set_id": isomer_set.id,
-            "spans": [[span.start, span.end] for span in member.spans],
-        }
-        for isomer_set in sets
-        for member in isomer_set.members
-    ]
