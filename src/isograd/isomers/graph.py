@@ -18,9 +18,29 @@ OPERATORS: Mapping[str, Callable[..., Value]] = {
     "lose": lambda quantity, amount: quantity - amount,
     "receive": lambda quantity, amount, _partner: quantity + amount,
     "send": lambda quantity, amount, _partner: quantity - amount,
-    "at_least": lambda quantity, threshold: quantity >= threshold,
+    "band": lambda quantity, *bounds: ("low", "fair", "good", "high")[sum(quantity >= bound for bound in bounds)],
+    "apply": lambda rule, *premises: _apply(rule, premises),
+    "verdict": lambda truth: {"T": "yes", "F": "no", "U": "unknown"}[truth],
+    "after": lambda place, gap: place + gap,
+    "before": lambda place, gap: place - gap,
+    "ordinal": lambda place: ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")[
+        place - 1
+    ],
+    "at_least": lambda number, bound: number >= bound,
+    "at_most": lambda number, bound: number <= bound,
+    "all_of": lambda *truths: all(truths),
+    "any_of": lambda *truths: any(truths),
+    "outcome": lambda met, excepted: (
+        ("reviewed" if excepted else "accepted") if met else ("deferred" if excepted else "rejected")
+    ),
 }
 """What an executable node computes from its arguments' values, by ``op``."""
+
+
+def _apply(rule: str, premises: tuple[str, ...]) -> str:
+    """Apply a rule such as ``TF>T`` (if the first premise is true and the second false, then true), forwards."""
+    wanted, result = rule.split(">")
+    return result if tuple(wanted) == premises else "U"
 
 
 def problems(graph: ReasoningGraph) -> list[str]:
@@ -96,18 +116,34 @@ def _digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
-def structure_hash(graph: ReasoningGraph) -> str:
-    """Weisfeiler-Lehman hash of types, operators, step order, edge directions and roles; values are left out.
+def _value_label(value: Value | None) -> str:
+    # Equal values have equal labels: 2 and 2.0, True and 1, but not 2 and "2".
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return repr(int(value) if isinstance(value, bool) else value)
+
+
+def structure_hash(graph: ReasoningGraph, *, values: bool = False) -> str:
+    """Weisfeiler-Lehman hash of types, operators, step order, edge directions and roles.
 
     Isomorphic graphs have equal hashes whatever their node ids. The converse is not guaranteed, so
     :func:`isomorphic` is the judge. Written out here, and not taken from networkx, because the hash is stored in
     files and must never change with a library's version.
 
+    Args:
+        graph: the graph.
+        values: take the nodes' values in, too; the hash in files leaves them out.
+
     Returns:
         24 hexadecimal digits.
     """
     order = {node.id: index for index, node in enumerate(graph.steps)}
-    labels = {node.id: _digest(f"{node.type}|{node.op}|{order.get(node.id)}") for node in graph.nodes}
+    labels = {
+        node.id: _digest(
+            f"{node.type}|{node.op}|{order.get(node.id)}" + (f"|{_value_label(node.value)}" if values else "")
+        )
+        for node in graph.nodes
+    }
     rounds = len(graph.nodes)
     for _ in range(rounds):
         incoming: dict[str, list[str]] = {node.id: [] for node in graph.nodes}

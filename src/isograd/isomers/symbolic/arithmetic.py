@@ -1,19 +1,20 @@
-"""The arithmetic family: a quantity that grows, shrinks and is exchanged with a partner; does it reach a threshold?"""
+"""The arithmetic family: a quantity that grows, shrinks and is exchanged with a partner; how large is it in the end?"""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar, Final
 
 from isograd.isomers.schema import Edge, Node, NodeType, ReasoningGraph, Step
-from isograd.isomers.symbolic.domains import Domain, Slot
-from isograd.isomers.symbolic.family import Family, Telling
+from isograd.isomers.symbolic.family import NUMBER, Cast, Family, Slot, Statement, Unreadable, one, sentences, words
 
 __all__ = ["Arithmetic", "Chain"]
 
-THRESHOLD: Final = 10
+BANDS: Final = (5, 10, 15)
+"""A last quantity under the first is low, under the second fair, under the third good, else high."""
 LARGEST: Final = 19
 SMALLEST_AMOUNT: Final = 2
 """Amounts told in words are at least two, so that every noun is a plural."""
@@ -39,32 +40,40 @@ class Chain:
 
 
 class Arithmetic(Family[Chain]):
-    """Chains of additions and subtractions within 1 to 19; "yes" iff the last value is at least 10.
+    """Chains of additions and subtractions within 1 to 19; the answer is the band of the last value.
 
     ``receive`` and ``send`` exchange with a named partner, so their nodes take the partner as a third argument: their
-    graphs differ from those of ``gain`` and ``lose`` though the sums are the same.
+    graphs differ from those of ``gain`` and ``lose`` though the sums are the same. Depth counts changes.
     """
 
     name: ClassVar[str] = "arithmetic"
-    version: ClassVar[int] = 1
-    labels: ClassVar[tuple[str, ...]] = ("no", "yes")
+    version: ClassVar[int] = 2
+    labels: ClassVar[tuple[str, ...]] = ("low", "fair", "good", "high")
+    options: ClassVar[str] = "low (under 5), fair (under 10), good (under 15) or high"
+    depths: ClassVar[range] = range(1, 13)
     slots: ClassVar[Mapping[str, Slot]] = {
-        "holder": Slot(template=False),
-        "partner": Slot(template=False),
-        "items": Slot(template=False),
-        "start": Slot(placeholders=frozenset({"holder", "n", "items"})),
-        "gain": Slot(placeholders=frozenset({"n", "items"})),
-        "lose": Slot(placeholders=frozenset({"n", "items"})),
-        "receive": Slot(placeholders=frozenset({"n", "items", "partner"})),
-        "send": Slot(placeholders=frozenset({"n", "items", "partner"})),
-        "distractor": Slot(placeholders=frozenset({"n", "items"}), optional=frozenset({"partner"})),
-        "question": Slot(placeholders=frozenset({"threshold", "items"}), optional=frozenset({"holder"})),
+        "holder": words(5),
+        "partner": words(5),
+        "items": words(6),
+        "start": sentences("holder n items"),
+        "gain": sentences("n items"),
+        "lose": sentences("n items"),
+        "receive": sentences("n items partner"),
+        "send": sentences("n items partner"),
+        "distractor": sentences("n items", "partner"),
+        "question": sentences("items options", "holder"),
+    }
+    fields: ClassVar[Mapping[str, str]] = {
+        "holder": "@holder",
+        "partner": "@partner",
+        "items": "@items",
+        "n": NUMBER,
     }
 
     def draw(self, rng: random.Random, depth: int, label: str) -> Chain:
         while True:
             chain = self._draw_any(rng, depth)
-            if (chain.values[-1] >= THRESHOLD) == (label == "yes"):
+            if _band(chain.values[-1]) == label:
                 return chain
 
     def _draw_any(self, rng: random.Random, depth: int) -> Chain:
@@ -83,8 +92,7 @@ class Arithmetic(Family[Chain]):
     def graph(self, problem: Chain) -> ReasoningGraph:
         nodes = [Node(id="q0", type=NodeType.ENTITY, description="the quantity at the start", value=problem.start)]
         edges = []
-        exchanged = any(operation in ("receive", "send") for operation, _ in problem.changes)
-        if exchanged:
+        if any(operation in ("receive", "send") for operation, _ in problem.changes):
             nodes.append(Node(id="p", type=NodeType.ENTITY, description="the partner of exchanges"))
         for number, ((operation, amount), value) in enumerate(zip(problem.changes, problem.values[1:], strict=True), 1):
             before, given, after = f"q{number - 1}", f"a{number}", f"q{number}"
@@ -108,52 +116,69 @@ class Arithmetic(Family[Chain]):
                 ),
             ]
         last = f"q{len(problem.changes)}"
-        edges += [
-            Edge(source=last, target="goal", role="quantity"),
-            Edge(source="t", target="goal", role="threshold"),
-        ]
-        nodes += [
-            Node(id="t", type=NodeType.CONSTRAINT, description="the threshold", value=THRESHOLD),
+        edges.append(Edge(source=last, target="goal", role="quantity"))
+        for bound in BANDS:
+            nodes.append(Node(id=f"t{bound}", type=NodeType.CONSTRAINT, description=f"the bound {bound}", value=bound))
+            edges.append(Edge(source=f"t{bound}", target="goal", role="bound"))
+        nodes.append(
             Node(
                 id="goal",
                 type=NodeType.GOAL,
-                description="does the last quantity reach the threshold?",
-                op="at_least",
-                args=(last, "t"),
-                value=problem.values[-1] >= THRESHOLD,
-            ),
-        ]
+                description="in which band is the last quantity?",
+                op="band",
+                args=(last, *(f"t{bound}" for bound in BANDS)),
+                value=_band(problem.values[-1]),
+            )
+        )
         return ReasoningGraph(nodes=tuple(nodes), edges=tuple(edges))
 
-    def tell(self, problem: Chain, domain: Domain, rng: random.Random, *, held_out: bool, distractors: int) -> Telling:
-        words = domain.words[self.name]
-        common = {
-            "holder": rng.choice(words["holder"]),
-            "partner": rng.choice(words["partner"]),
-            "items": rng.choice(words["items"]),
-        }
+    def needs(self, problem: Chain) -> Mapping[str, int]:  # noqa: ARG002
+        return {"holder": 1, "partner": 1, "items": 1}
 
-        def sentence(slot: str, **values: int) -> str:
-            return rng.choice(domain.templates(self.name, slot, held_out=held_out)).format(**common, **values)
+    def statements(self, problem: Chain, cast: Cast) -> list[Statement]:
+        common = _common(cast)
+        return [
+            Statement("start", {**common, "n": str(problem.start)}),
+            *(Statement(operation, {**common, "n": str(amount)}) for operation, amount in problem.changes),
+        ]
 
-        sentences = [sentence("start", n=problem.start)]
-        sentences += [sentence(operation, n=amount) for operation, amount in problem.changes]
-        for _ in range(distractors):
-            # Never first: the story opens with the quantity it is about.
-            sentences.insert(
-                rng.randint(1, len(sentences)), sentence("distractor", n=rng.randint(SMALLEST_AMOUNT, LARGEST))
+    def distractor(self, cast: Cast, number: int, rng: random.Random) -> Statement:  # noqa: ARG002
+        return Statement("distractor", {**_common(cast), "n": str(rng.randint(SMALLEST_AMOUNT, LARGEST))})
+
+    def question(self, problem: Chain, cast: Cast) -> Statement:  # noqa: ARG002
+        return Statement("question", {**_common(cast), "options": self.options})
+
+    def steps(self, problem: Chain, cast: Cast) -> tuple[Step, ...]:  # noqa: ARG002
+        return tuple(
+            Step(text=f"{before} {_change(change)} = {after}", node=f"q{number}", value=str(after))
+            for number, ((before, after), change) in enumerate(
+                zip(pairwise(problem.values), problem.changes, strict=True), 1
             )
-        return Telling(
-            tuple(sentences), sentence("question", threshold=THRESHOLD), equation_steps(problem.start, problem.changes)
         )
 
+    def notation(self, problem: Chain, cast: Cast) -> tuple[str, ...]:  # noqa: ARG002
+        return (str(problem.start), *(_change(change) for change in problem.changes))
 
-def equation_steps(start: int, changes: tuple[tuple[str, int], ...]) -> tuple[Step, ...]:
-    """The chain of thought as equations: ``7 + 5 = 12``."""
-    steps, value = [], start
-    for number, (operation, amount) in enumerate(changes, 1):
-        sign = "+" if SIGNS[operation] > 0 else "-"
-        after = value + SIGNS[operation] * amount
-        steps.append(Step(text=f"{value} {sign} {amount} = {after}", node=f"q{number}", value=str(after)))
-        value = after
-    return tuple(steps)
+    def understand(self, story: Sequence[Statement], question: Statement) -> tuple[Chain, Cast]:
+        if not story or story[0].slot != "start" or any(statement.slot not in SIGNS for statement in story[1:]):
+            raise Unreadable("the story is not a start and its changes")
+        told = [*story, question]
+        chain = Chain(int(story[0].fields["n"]), tuple((s.slot, int(s.fields["n"])) for s in story[1:]))
+        cast = {"holder": [one((s.fields["holder"] for s in told if "holder" in s.fields), "holders")]}
+        cast["items"] = [one((s.fields["items"] for s in told), "kinds of items")]
+        if any(s.slot in ("receive", "send") for s in story):
+            cast["partner"] = [one((s.fields["partner"] for s in story if "partner" in s.fields), "partners")]
+        return chain, cast
+
+
+def _common(cast: Cast) -> dict[str, str]:
+    return {slot: cast[slot][0] for slot in ("holder", "partner", "items")}
+
+
+def _change(change: tuple[str, int]) -> str:
+    operation, amount = change
+    return f"{'+' if SIGNS[operation] > 0 else '-'} {amount}"
+
+
+def _band(value: int) -> str:
+    return Arithmetic.labels[sum(value >= bound for bound in BANDS)]

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
-from collections.abc import Hashable, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, overload
 
 from isograd.common.errors import UserError
 from isograd.common.seeding import named_random
 from isograd.isomers.graph import structure_hash
-from isograd.isomers.schema import ANSWER_PREFIX, Isomer, IsomerSet, Provenance, Span, Step, completion_text
-from isograd.isomers.symbolic.arithmetic import Arithmetic
-from isograd.isomers.symbolic.domains import Domain, domain_names, load_domain, missing_words
-from isograd.isomers.symbolic.family import Family, Telling
+from isograd.isomers.schema import IsomerSet, Provenance
+from isograd.isomers.symbolic.domains import domain_names
+from isograd.isomers.symbolic.families import FAMILIES, bucket, grammar
+from isograd.isomers.symbolic.family import Family
+from isograd.isomers.symbolic.telling import tell_member
 
-__all__ = ["FAMILIES", "SPLITS", "IsomerDataset", "create_isomers"]
+__all__ = ["GENERATOR", "SPLITS", "IsomerDataset", "create_curriculum", "create_isomers"]
 
-FAMILIES: Final[dict[str, Family[Any]]] = {"arithmetic": Arithmetic()}
-"""The families by name."""
+GENERATOR: Final = "isograd.symbolic"
+"""What the provenance of generated sets names as their generator."""
 
 CueMode = Literal["none", "member", "set"]
-
-_BUCKETS: Final = 17
 
 
 @dataclass(frozen=True)
@@ -32,8 +29,9 @@ class Split:
     """A split: the buckets of problem identities that belong to it, and what its items are like.
 
     Attributes:
-        buckets: of the :data:`_BUCKETS` hash buckets of problem identities; no two splits share one, so no two
-            splits share a graph with the same values, whatever their seeds, sizes and depths.
+        buckets: those of problem identities (see :mod:`~isograd.isomers.symbolic.families`) that belong to it; no two
+            splits share one, so no two splits share a graph with the same values, whatever their seeds, sizes and
+            depths.
         role: which domains tell it by default.
         agreement: how often its cues agree with the answer: as given (``None``), a fixed rate, or ``"reversed"``.
         noise: whether label noise applies.
@@ -62,6 +60,9 @@ SPLITS: Final[dict[str, Split]] = {
 """The splits by name: fresh graphs in each, provably disjoint."""
 
 
+_RECORDED: Final = ("depth", "distractors", "shuffled", "cue", "agreement", "noise")
+
+
 @dataclass(frozen=True)
 class IsomerDataset(Sequence[IsomerSet]):
     """A sequence of isomer sets made on demand: item ``i`` depends on the options, the seed and ``i`` alone.
@@ -76,10 +77,10 @@ class IsomerDataset(Sequence[IsomerSet]):
     domains: tuple[str, ...]
     depth: int
     distractors: int
+    shuffled: bool
     cue: CueMode
     agreement: float
     noise: float
-    _domains: tuple[Domain, ...] = field(repr=False, compare=False, default=())
 
     def __len__(self) -> int:
         return self.size
@@ -105,21 +106,33 @@ class IsomerDataset(Sequence[IsomerSet]):
         truth = rng.choice(family.labels)
         while True:
             problem = family.draw(rng, self.depth + split.extra_depth, truth)
-            if _bucket(family, problem) in split.buckets:
+            if bucket(self.family, problem) in split.buckets:
                 break
         noisy = split.noise and rng.random() < self.noise
         answer = rng.choice([label for label in family.labels if label != truth]) if noisy else truth
         shared_cue = self._draw_cue(rng, family, answer)
         members = []
-        for domain in self._domains:
+        for domain in self.domains:
+            language = grammar(self.family, domain)
             # A domain's words do not depend on which other domains are told.
-            words = self._rng(index, "words", domain.name)
-            telling = family.tell(problem, domain, words, held_out=split.held_out, distractors=self.distractors)
+            words = self._rng(index, "words", language.domain.name)
             label = self._draw_cue(words, family, answer) if self.cue == "member" else shared_cue
-            members.append(_member(telling, domain, answer, None if self.cue == "none" else domain.cues[label]))
+            members.append(
+                tell_member(
+                    problem,
+                    language,
+                    words,
+                    answer=answer,
+                    cue=None if self.cue == "none" else language.domain.cues[family.labels.index(label)],
+                    distractors=self.distractors,
+                    shuffled=self.shuffled,
+                    held_out=split.held_out,
+                )
+            )
         graph = family.graph(problem)
+        options = asdict(self)
         return IsomerSet(
-            id=f"{self.family}-{self.split}-depth{self.depth}-seed{self.seed}-{index}",
+            id=f"{self.family}-{self.split}-d{self.depth}x{self.distractors}-s{self.seed}-{index}",
             family=self.family,
             graph=graph,
             structure=structure_hash(graph),
@@ -127,16 +140,12 @@ class IsomerDataset(Sequence[IsomerSet]):
             members=tuple(members),
             noisy=noisy,
             provenance=Provenance(
-                generator=f"isograd.symbolic.{self.family}",
+                generator=GENERATOR,
                 version=family.version,
                 split=self.split,
                 seed=self.seed,
                 index=index,
-                options={
-                    key: value
-                    for key, value in asdict(self).items()
-                    if key in ("depth", "distractors", "cue", "agreement", "noise")
-                },
+                options={key: options[key] for key in _RECORDED},
             ),
         )
 
@@ -151,43 +160,6 @@ class IsomerDataset(Sequence[IsomerSet]):
         return answer if rng.random() < rate else rng.choice(others)
 
 
-def _bucket(family: Family[Any], problem: Hashable) -> int:
-    text = f"{family.name}:{family.identity(problem)}"
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "big") % _BUCKETS
-
-
-def _member(telling: Telling, domain: Domain, answer: str, cue: str | None) -> Isomer:
-    """Plant the cue in every sentence and every step, and note where values and answer stand."""
-    suffix = f" {cue}" if cue else ""
-    steps = tuple(Step(text=step.text + suffix, node=step.node, value=step.value) for step in telling.steps)
-    spans, offset = [], 0
-    for plain, step in zip(telling.steps, steps, strict=True):
-        end = offset + len(plain.text)
-        spans.append(Span(node=step.node, start=end - len(step.value), end=end))
-        offset += len(step.text) + 1
-    start = offset + len(ANSWER_PREFIX)
-    spans.append(Span(node="goal", start=start, end=start + len(answer)))
-    assert len(completion_text([step.text for step in steps], answer)) == start + len(answer)
-    story = " ".join(f"{sentence}{suffix}." for sentence in telling.sentences)
-    return Isomer(
-        domain=domain.name,
-        problem=f"{story} {telling.question}",
-        steps=steps,
-        answer=answer,
-        spans=tuple(spans),
-        cue=cue,
-    )
-
-
-@lru_cache
-def _complete_domain(name: str, family: str) -> Domain:
-    domain = load_domain(name)
-    faults = missing_words(domain, family, FAMILIES[family].slots, FAMILIES[family].labels)
-    if faults:
-        raise UserError(f"domain {name!r} cannot tell {family!r}: {'; '.join(faults)}")
-    return domain
-
-
 def create_isomers(
     family: str = "arithmetic",
     *,
@@ -197,6 +169,7 @@ def create_isomers(
     domains: Sequence[str] | None = None,
     depth: int = 2,
     distractors: int = 0,
+    shuffled: bool = False,
     cue: CueMode = "none",
     agreement: float = 0.9,
     noise: float = 0.0,
@@ -209,10 +182,12 @@ def create_isomers(
         size: how many sets.
         split: one of :data:`SPLITS`; no two splits share a problem with the same values. ``cue_random`` and
             ``cue_reversed`` differ from ``id`` in their cues only, so they say nothing without one.
-        domains: which domains tell each set; by default the training domains, or the unseen ones where the split
-            asks for them.
-        depth: reasoning steps before the final decision (one more in ``ood_depth``).
+        domains: which domains tell each set, by name or by the path of a domain file; by default the training
+            domains, or the unseen ones where the split asks for them.
+        depth: how long the chain of reasoning is (one more in ``ood_depth``): changes in ``arithmetic``, rules in
+            ``deduction``, relations in ``ordering``, conditions in ``eligibility``.
         distractors: irrelevant sentences in each problem.
+        shuffled: tell each story in random order, where the logic allows it (``deduction`` and ``ordering``).
         cue: plant a domain-specific register word in every sentence and step that betrays the answer: drawn for each
             ``member``, once for the whole ``set``, or ``none``.
         agreement: probability that a cue agrees with the stated answer (0.5 in ``cue_random`` and ``ood_domain``,
@@ -233,8 +208,10 @@ def create_isomers(
         raise UserError(f"unknown cue mode {cue!r}; there are: none, member, set")
     if size < 0:
         raise UserError(f"size is {size}, it must not be negative")
-    if not 1 <= depth <= 12:
-        raise UserError(f"depth is {depth}, it must be from 1 to 12")
+    depths, extra = FAMILIES[family].depths, SPLITS[split].extra_depth
+    if depth not in depths or depth + extra not in depths:
+        most = max(depths) - extra
+        raise UserError(f"depth is {depth}; {family} in the split {split} goes from {min(depths)} to {most}")
     if not 0 <= distractors <= 12:
         raise UserError(f"distractors is {distractors}, it must be from 0 to 12")
     for name, rate in (("agreement", agreement), ("noise", noise)):
@@ -243,6 +220,9 @@ def create_isomers(
     names = tuple(domains) if domains is not None else domain_names(SPLITS[split].role)
     if not names or len(set(names)) != len(names):
         raise UserError(f"domains must be different and at least one, not: {', '.join(names) or 'none'}")
+    told = [grammar(family, name).domain.name for name in names]
+    if len(set(told)) != len(told):
+        raise UserError(f"two of the domains have one name: {', '.join(told)}")
     return IsomerDataset(
         family=family,
         seed=seed,
@@ -251,8 +231,39 @@ def create_isomers(
         domains=names,
         depth=depth,
         distractors=distractors,
+        shuffled=shuffled,
         cue=cue,
         agreement=agreement,
         noise=noise,
-        _domains=tuple(_complete_domain(name, family) for name in names),
     )
+
+
+def create_curriculum(
+    family: str = "arithmetic", *, size: int = 100, levels: int = 4, **options: Any
+) -> list[IsomerDataset]:
+    """Isomer sets from easy to hard, in equal parts.
+
+    Level 1 has the family's least depth and no distractors; every further level has one more of both.
+
+    Args:
+        family: the kind of logic.
+        size: how many sets in all.
+        levels: how many levels.
+        options: as for :func:`create_isomers`, but for ``depth`` and ``distractors``.
+
+    Returns:
+        One dataset a level, easiest first.
+
+    Raises:
+        UserError: as :func:`create_isomers`, and if the family has not so many levels.
+    """
+    if family not in FAMILIES:
+        raise UserError(f"unknown family {family!r}; there are: {', '.join(FAMILIES)}")
+    if levels < 1:
+        raise UserError(f"levels is {levels}, it must be at least 1")
+    parts = [size * (level + 1) // levels - size * level // levels for level in range(levels)]
+    least = min(FAMILIES[family].depths)
+    return [
+        create_isomers(family, size=part, depth=least + level, distractors=level, **options)
+        for level, part in enumerate(parts)
+    ]
