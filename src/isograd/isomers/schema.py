@@ -7,11 +7,13 @@ role and step order and carries value to value. A *Logical Isomer Set* is one gr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 __all__ = [
     "Edge",
@@ -34,6 +36,11 @@ Value = bool | int | float | str
 class _Frozen(BaseModel):
     # JSON has no NaN and no infinity: they would be written as null and read back as something else.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _error(reason: str, *place: str | int) -> PydanticCustomError:
+    """A fault of a whole model, with the place within it that a reader of files is to name."""
+    return PydanticCustomError("isomers", "{reason}", {"reason": reason, "place": place})
 
 
 class NodeType(StrEnum):
@@ -145,11 +152,13 @@ class Isomer(_Frozen):
 
     @model_validator(mode="after")
     def _spans_hold(self) -> Isomer:
-        text = self.completion
-        for span in self.spans:
-            if span.end > len(text) or span.start >= span.end:
-                raise ValueError(
-                    f"span of node {span.node!r} is [{span.start}, {span.end}) in a text of {len(text)} characters"
+        length = len(self.completion)
+        for index, span in enumerate(self.spans):
+            if span.end > length or span.start >= span.end:
+                raise _error(
+                    f"span of node {span.node!r} is [{span.start}, {span.end}) in a text of {length} characters",
+                    "spans",
+                    index,
                 )
         return self
 
@@ -159,15 +168,34 @@ def completion_text(steps: Iterable[str], answer: str) -> str:
     return "\n".join([*steps, f"{ANSWER_PREFIX}{answer}"])
 
 
+def _plain(value: Any) -> Any:
+    """The value as JSON gives it back; whatever JSON would lose or change is refused."""
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is not a finite number")
+    if isinstance(value, str):
+        # A lone surrogate cannot be written as UTF-8.
+        value.encode()
+    elif value is not None and not isinstance(value, bool | int | float):
+        raise ValueError(f"a {type(value).__name__} is nothing that JSON can hold")
+    return value
+
+
 class Provenance(_Frozen):
-    """Where a set comes from: generator and version, and everything needed to make it again."""
+    """Where a set comes from: generator and version, and everything needed to make it again.
+
+    ``options`` is what JSON can hold; tuples become lists, as they do in a file.
+    """
 
     generator: str
     version: int
     split: str
     seed: int
     index: int
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: Annotated[dict[str, Any], AfterValidator(_plain)] = Field(default_factory=dict)
 
 
 class IsomerSet(_Frozen):
@@ -197,7 +225,7 @@ class IsomerSet(_Frozen):
     def _one_member_a_domain(self) -> IsomerSet:
         domains = [member.domain for member in self.members]
         if len(set(domains)) != len(domains):
-            raise ValueError(f"set {self.id!r} tells a domain twice: {', '.join(domains)}")
+            raise _error(f"set {self.id!r} tells a domain twice: {', '.join(domains)}", "members")
         return self
 
     @property
