@@ -42,9 +42,9 @@ class Recipe:
     """
 
     seed: int = 0
-    steps: int = 2000
-    rows: int = 40
-    length: int = 96
+    steps: int = 4000
+    rows: int = 36
+    length: int = 112
     learning_rate: float = 2e-3
     hidden: int = 128
     layers: int = 4

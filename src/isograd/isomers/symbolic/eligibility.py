@@ -208,6 +208,12 @@ class Eligibility(Family[Case]):
             f"{words[slot]} {condition}" if slot in words else str(condition) for slot, condition in problem.conditions
         ]
 
+    def single_step(self, rng: random.Random) -> tuple[Case, slice, int]:
+        case = self.draw(rng, 2, rng.choice(self.labels))
+        checks = [number for number, step in enumerate(self.steps(case, {})) if step.node.startswith("c")]
+        told = rng.randrange(len(checks))
+        return case, slice(told, told + 1), checks[told]
+
     def understand(self, story: Sequence[Statement], question: Statement) -> tuple[Case, Cast]:
         slots = [statement.slot for statement in story]
         if len(slots) < 2 or slots[0] != "first" or slots[-1] != "exception" or not set(slots[1:-1]) <= set(JOINS):

@@ -141,6 +141,10 @@ class Family(ABC, Generic[Problem]):
     def notation(self, problem: Problem, cast: Cast) -> tuple[str, ...]:
         """Each statement of the story in neutral symbols, in the same order."""
 
+    def single_step(self, rng: random.Random) -> tuple[Problem, slice, int]:
+        """A problem, the part of its story that suffices for one step, and which step that is."""
+        return self.draw(rng, 1, rng.choice(self.labels)), slice(None), 0
+
     @abstractmethod
     def understand(self, story: Sequence[Statement], question: Statement) -> tuple[Problem, Cast]:
         """Rebuild the problem, and the words that tell it, from statements without distractors.

@@ -70,19 +70,19 @@ class Grammar:
             Unreadable: no template of the domain makes it, or templates of different meaning do.
         """
         found: list[Statement] = []
-        # A template that begins with a placeholder may have its first word capitalized by the telling alone.
-        for slot, pattern in self._patterns:
-            for text in dict.fromkeys((sentence, sentence[:1].lower() + sentence[1:])):
-                match = pattern.fullmatch(text)
-                if match and (statement := Statement(slot, match.groupdict())) not in found:
-                    found.append(statement)
+        # Where a template begins with a placeholder, the telling alone may have capitalized the first letter.
+        lowered = sentence[:1].lower() + sentence[1:]
+        for slot, pattern, filled in self._patterns:
+            match = pattern.fullmatch(sentence) or (pattern.fullmatch(lowered) if filled else None)
+            if match and (statement := Statement(slot, match.groupdict())) not in found:
+                found.append(statement)
         if len(found) != 1:
             fault = "can mean two things" if found else f"is no {self.family.name} sentence"
             raise Unreadable(f"{sentence!r} {fault} of domain {self.domain.name!r}")
         return found[0]
 
     @cached_property
-    def _patterns(self) -> list[tuple[str, re.Pattern[str]]]:
+    def _patterns(self) -> list[tuple[str, re.Pattern[str], bool]]:
         lists = {
             f"@{slot}": "(?:" + "|".join(sorted(map(re.escape, entries), key=len, reverse=True)) + ")"
             for slot, entries in self.words.items()
@@ -91,7 +91,7 @@ class Grammar:
         for name, expression in fields.items():
             fields[name] = re.sub(r"@\w+", lambda found: lists[found.group()], expression)
         return [
-            (slot, re.compile("".join(_pieces(template, fields))))
+            (slot, re.compile("".join(_pieces(template, fields))), template.startswith("{"))
             for (slot, _), templates in self._templates.items()
             for template in templates
         ]

@@ -1,0 +1,289 @@
+"""Verifying whole files: every set's verdict, and what the file is made of."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from isograd.common.errors import UserError
+from isograd.common.files import atomic_writer
+from isograd.isomers.questions import iter_questions
+from isograd.isomers.reading import Fault, read_lines
+from isograd.isomers.schema import IsomerSet
+from isograd.isomers.symbolic.domains import load_domain
+from isograd.isomers.verify.checks import MAX_OVERLAP, Finding, Reason, check_set, overlaps
+from isograd.isomers.verify.leakage import EvaluationItem, LeakageIndex, graph_key
+from isograd.isomers.verify.text import ngrams, normalize
+
+__all__ = ["Verdict", "Verification", "Verifier", "evaluation_items", "verify_file"]
+
+BINS = 100
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The judgment of one line.
+
+    Attributes:
+        line: of the file, from 1.
+        id: the set's; ``None`` where the line is no set.
+        findings: everything found; for a line that is no set, its one fault.
+    """
+
+    line: int
+    id: str | None
+    findings: tuple[Finding | Fault, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing that was found rejects the set."""
+        return not self.rejections
+
+    @property
+    def rejections(self) -> list[Finding | Fault]:
+        """The findings that reject the set."""
+        return [
+            f
+            for f in self.findings
+            if not (isinstance(f, Finding) and isinstance(f.reason, Reason) and not f.reason.rejects)
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data: ``line``, ``id``, ``passed`` and ``findings`` with ``reason``, ``where`` and ``detail``."""
+        return {
+            "line": self.line,
+            "id": self.id,
+            "passed": self.passed,
+            "findings": [
+                {"reason": "unreadable", "where": f.field, "detail": f"{f.reason}; {f.mend}"}
+                if isinstance(f, Fault)
+                else {"reason": str(f.reason), "where": f.where, "detail": f.detail}
+                for f in self.findings
+            ],
+        }
+
+
+@dataclass
+class Verification:
+    """What a file is made of and how it fared. Everything is counted as the sets pass by.
+
+    Attributes:
+        sets: readable sets.
+        passed: sets that passed.
+        unreadable: lines that are no sets.
+        unchecked: sets of which something could not be checked.
+        reasons: rejected sets (and lines) by reason; one with several counts for each.
+        sizes: sets by number of members.
+        families: sets and passed sets by family.
+        domains: members by domain.
+        graphs: sets by graph with values (hashed), to tell how many different problems there are.
+        overlap: for each pair of domains a histogram of the Jaccard index in :data:`BINS` bins.
+    """
+
+    sets: int = 0
+    passed: int = 0
+    unreadable: int = 0
+    unchecked: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    sizes: Counter[int] = field(default_factory=Counter)
+    families: dict[str, list[int]] = field(default_factory=dict)
+    domains: Counter[str] = field(default_factory=Counter)
+    graphs: set[int] = field(default_factory=set)
+    overlap: dict[tuple[str, str], Counter[int]] = field(default_factory=dict)
+
+    @property
+    def sound(self) -> bool:
+        """Whether every line was a set and every set passed."""
+        return not self.unreadable and self.passed == self.sets
+
+    def overlap_quantile(self, pair: tuple[str, str], share: float) -> float:
+        """A quantile of a pair's overlap, to the upper end of its bin."""
+        histogram = self.overlap[pair]
+        wanted, seen = share * histogram.total(), 0
+        for place in sorted(histogram):
+            seen += histogram[place]
+            if seen >= wanted:
+                return place / BINS
+        raise AssertionError("a pair with a histogram was seen at least once")
+
+
+class Verifier:
+    """Judges sets one after another; what needs more than one set (duplicates, counts) is kept in ``summary``.
+
+    Time is linear in the number of sets; memory holds a few hashes of each.
+
+    Args:
+        against: evaluation items that no set may repeat.
+        max_overlap: the largest Jaccard index of two members' content words.
+        unique_graphs: also reject a set whose graph, with its values, an earlier one has, in whatever words.
+        domains: files of domains that isograd does not bring, by name.
+    """
+
+    def __init__(
+        self,
+        against: LeakageIndex | None = None,
+        *,
+        max_overlap: float = MAX_OVERLAP,
+        unique_graphs: bool = False,
+        domains: Mapping[str, str] | None = None,
+    ) -> None:
+        self.summary = Verification()
+        self._against = against
+        self._max_overlap = max_overlap
+        self._unique_graphs = unique_graphs
+        self._domains = domains
+        self._texts: dict[int, int] = {}
+
+    def judge(self, line: int, item: IsomerSet | Fault) -> Verdict:
+        """The verdict on one line, counted in ``summary``."""
+        summary = self.summary
+        if isinstance(item, Fault):
+            summary.unreadable += 1
+            summary.reasons["unreadable"] += 1
+            return Verdict(line, None, (item,))
+        found = check_set(item, max_overlap=self._max_overlap, domains=self._domains)
+        key = graph_key(item.graph)
+        found += self._duplicates(line, item, key)
+        if self._against is not None:
+            found += [
+                Finding(leak.reason, f"{leak.file}:{leak.line}", leak.detail)
+                for leak in self._against.find([member.problem for member in item.members], key)
+            ]
+        verdict = Verdict(line, item.id, tuple(found))
+        self._count(item, verdict)
+        return verdict
+
+    def _duplicates(self, line: int, item: IsomerSet, key: str | None) -> Iterator[Finding]:
+        """Told before: most members word for word, whatever the id. One alone can coincide among many sets."""
+        earlier: Counter[int] = Counter()
+        for member in item.members:
+            words = normalize(f"{member.domain} {member.problem}").split()
+            first = self._texts.setdefault(next(ngrams(words, len(words))), line)
+            if first != line:
+                earlier[first] += 1
+        for first, count in earlier.most_common(1):
+            if count >= min(2, len(item.members)):
+                yield Finding(Reason.DUPLICATE, "members", f"{count} of them are told word for word in line {first}")
+        if key is not None:
+            graph = int(key, 16) >> 32
+            if self._unique_graphs and graph in self.summary.graphs:
+                yield Finding(Reason.DUPLICATE, "graph", "an earlier set has the same graph with the same values")
+            self.summary.graphs.add(graph)
+
+    def _count(self, item: IsomerSet, verdict: Verdict) -> None:
+        summary = self.summary
+        summary.sets += 1
+        summary.passed += verdict.passed
+        summary.unchecked += any(
+            isinstance(f.reason, Reason) and not f.reason.rejects for f in verdict.findings if isinstance(f, Finding)
+        )
+        summary.reasons.update({str(f.reason) for f in verdict.rejections})
+        summary.sizes[len(item.members)] += 1
+        family = summary.families.setdefault(item.family, [0, 0])
+        family[0] += 1
+        family[1] += verdict.passed
+        summary.domains.update(item.domains)
+        for pair, share in overlaps(item).items():
+            ordered = (min(pair), max(pair))
+            summary.overlap.setdefault(ordered, Counter())[-int(-share * BINS // 1)] += 1
+
+
+def evaluation_items(path: str | os.PathLike[str]) -> Iterator[EvaluationItem]:
+    """What a file of evaluation data holds: isomer sets, or rows of a benchmark in its native format.
+
+    Args:
+        path: a file, or ``FORMAT=FILE`` where the rows do not tell their format.
+
+    Raises:
+        UserError: no such file, a broken line, or an unknown format.
+    """
+    form, sign, name = str(path).partition("=")
+    if not sign:
+        form, name = "", str(path)
+    if not form and _holds_sets(Path(name)):
+        for line, item in read_lines(name):
+            if isinstance(item, Fault):
+                raise UserError(f"{name}:{item}")
+            yield EvaluationItem(name, line, tuple(m.problem for m in item.members), graph_key(item.graph))
+        return
+    for line, texts in iter_questions(name, form or None):
+        yield EvaluationItem(name, line, tuple(texts))
+
+
+def _holds_sets(path: Path) -> bool:
+    if path.suffix == ".parquet":
+        return True
+    try:
+        with path.open("rb") as file:
+            first = json.loads(file.readline(1 << 24))
+    except (OSError, ValueError):
+        return False
+    return isinstance(first, dict) and {"graph", "members"} <= first.keys()
+
+
+def verify_file(
+    path: str | os.PathLike[str],
+    against: Sequence[str | os.PathLike[str]] = (),
+    *,
+    verdicts: str | os.PathLike[str] | None = None,
+    accepted: str | os.PathLike[str] | None = None,
+    rejected: str | os.PathLike[str] | None = None,
+    domains: Sequence[str] = (),
+    max_overlap: float = MAX_OVERLAP,
+    unique_graphs: bool = False,
+    progress: Callable[[Verdict], None] | None = None,
+) -> Verification:
+    """Verify a file of isomer sets, whoever made it.
+
+    Args:
+        path: ``*.jsonl`` or ``*.parquet``.
+        against: evaluation files that no set may repeat; see :func:`evaluation_items`.
+        verdicts: where to write one JSON line a verdict.
+        accepted: where to write the sets that passed (``.jsonl``).
+        rejected: where to write what did not: the verdict and, where there is one, the ``set``.
+        domains: domain files that isograd does not bring.
+        max_overlap: the largest Jaccard index of two members' content words.
+        unique_graphs: also reject a set whose graph, with its values, an earlier one has.
+        progress: called with each verdict.
+
+    Returns:
+        The summary. Broken lines are judged like rejected sets, and the rest of the file is still verified.
+
+    Raises:
+        UserError: a file cannot be read or written, or an evaluation file is broken.
+    """
+    index = LeakageIndex()
+    for file in against:
+        for entry in evaluation_items(file):
+            index.add(entry)
+    own = {load_domain(file).name: file for file in domains}
+    verifier = Verifier(index if against else None, max_overlap=max_overlap, unique_graphs=unique_graphs, domains=own)
+    with ExitStack() as stack:
+        outputs = [
+            stack.enter_context(atomic_writer(target)) if target else None for target in (verdicts, accepted, rejected)
+        ]
+        for line, item in read_lines(path):
+            verdict = verifier.judge(line, item)
+            _write(outputs, verdict, item)
+            if progress is not None:
+                progress(verdict)
+    return verifier.summary
+
+
+def _write(outputs: Iterable[IO[Any] | None], verdict: Verdict, item: IsomerSet | Fault) -> None:
+    verdicts, accepted, rejected = outputs
+    plain = verdict.to_json()
+    if verdicts:
+        verdicts.write(json.dumps(plain, ensure_ascii=False) + "\n")
+    if verdict.passed and isinstance(item, IsomerSet):
+        if accepted:
+            accepted.write(item.model_dump_json(exclude_defaults=True) + "\n")
+    elif rejected:
+        held = item.model_dump(mode="json", exclude_defaults=True) if isinstance(item, IsomerSet) else None
+        rejected.write(json.dumps({**plain, "set": held}, ensure_ascii=False) + "\n")
