@@ -17,7 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-isomers = typer.Typer(help="Logical Isomer Sets: make them, look at them.", no_args_is_help=True)
+isomers = typer.Typer(help="Logical Isomer Sets: make them, look at them, pass them on.", no_args_is_help=True)
 student = typer.Typer(help="The built-in student: what it can do, how to rebuild it.", no_args_is_help=True)
 app.add_typer(isomers, name="isomers")
 app.add_typer(student, name="student")
@@ -82,6 +82,58 @@ def isomers_show(
         shown += 1
     if not shown:
         raise UserError(f"{file}: has no set number {index}; sets are numbered from 0")
+
+
+@isomers.command("export")
+def isomers_export(
+    file: Annotated[Path, typer.Argument(help="Isomer sets, .jsonl or .parquet.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write, .jsonl or .parquet.")],
+    view: Annotated[
+        str, typer.Option(help="sets (as they are), sft (prompt, completion), grpo (prompt, answer).")
+    ] = "sets",
+) -> None:
+    """Convert isomer sets: to the other file format, or to the rows that trainers take."""
+    from isograd.isomers import iter_isomers, save_isomers
+    from isograd.isomers.views import save_view
+
+    sets = iter_isomers(file)
+    count = save_isomers(sets, output) if view == "sets" else save_view(sets, output, view)
+    typer.echo(f"{output}: {count} {'sets' if view == 'sets' else 'rows'}")
+
+
+@isomers.command("card")
+def isomers_card(
+    file: Annotated[Path, typer.Argument(help="Isomer sets, .jsonl or .parquet.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write instead of printing.")] = None,
+    dataset_license: Annotated[str | None, typer.Option("--license", help="An identifier of the hub's.")] = None,
+) -> None:
+    """Describe isomer sets as a dataset card: Markdown with tables of what the file holds."""
+    from isograd.common.files import write_text
+    from isograd.isomers import dataset_card, iter_isomers
+
+    card = dataset_card(iter_isomers(file), dataset_license=dataset_license)
+    if output is None:
+        typer.echo(card, nl=False)
+    else:
+        write_text(output, card)
+        typer.echo(str(output))
+
+
+@isomers.command("push")
+def isomers_push(
+    file: Annotated[Path, typer.Argument(help="Isomer sets, .jsonl or .parquet.")],
+    repo: Annotated[str, typer.Argument(help="Dataset repository: user/name.")],
+    split: Annotated[str, typer.Option(help="Split to write or replace.")] = "train",
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+    dataset_license: Annotated[str | None, typer.Option("--license", help="An identifier of the hub's.")] = None,
+) -> None:
+    """Upload isomer sets and their card to the Hugging Face Hub, as you are logged in there."""
+    from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
+
+    from isograd.isomers import push_to_hub
+
+    disable_progress_bars()
+    typer.echo(push_to_hub(file, repo, split=split, private=private, dataset_license=dataset_license))
 
 
 @student.command("path")

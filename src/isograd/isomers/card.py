@@ -11,16 +11,18 @@ import yaml
 
 from isograd.common.errors import UserError
 from isograd.isomers.schema import IsomerSet, NodeType
+from isograd.isomers.symbolic.domains import domain_names
 from isograd.isomers.views import true_answer
 
 __all__ = ["Composition", "dataset_card", "shard"]
 
-# Texts of the built-in generator are put together from words of this package and come under its license.
-BUILT_IN: Final = "isograd.symbolic."
+# What the built-in generator tells in built-in domains is put together from words of this package, under its license.
+BUILT_IN: Final = "isograd.symbolic"
 BUILT_IN_LICENSE: Final = "apache-2.0"
 
 MOST_ROWS: Final = 60
 """Longest table; what is left out is counted."""
+MOST_COLUMNS: Final = 10
 MOST_SEEDS: Final = 10
 
 _SIZES: Final = {
@@ -66,13 +68,14 @@ class Composition:
     def __init__(self) -> None:
         self.sets = self.noisy = 0
         self.built_in = True
+        self._own_domains = frozenset(domain_names())
         self.structures: set[str] = set()
         self.sizes: Counter[int] = Counter()
         self.depths: Counter[int] = Counter()
         self.domains: Counter[tuple[str, str]] = Counter()
         self.answers: Counter[tuple[str, str, str]] = Counter()
         self.cues: Counter[tuple[str, str, str]] = Counter()
-        self.sources: dict[tuple[str, int, str, str], Counter[int]] = {}
+        self.sources: dict[tuple[str, str, int, str, str], Counter[int]] = {}
 
     def watch(self, sets: Iterable[IsomerSet]) -> Iterator[IsomerSet]:
         """Count sets and hand them on."""
@@ -85,7 +88,7 @@ class Composition:
         family, origin = isomer_set.family, isomer_set.provenance
         self.sets += 1
         self.noisy += isomer_set.noisy
-        self.built_in &= origin.generator.startswith(BUILT_IN)
+        self.built_in &= origin.generator == BUILT_IN and self._own_domains.issuperset(isomer_set.domains)
         self.structures.add(isomer_set.structure)
         self.sizes[len(isomer_set.members)] += 1
         self.depths[sum(node.type is not NodeType.GOAL for node in isomer_set.graph.steps)] += 1
@@ -96,7 +99,7 @@ class Composition:
             if member.cue is not None:
                 self.cues[member.domain, member.cue, member.answer] += 1
         options = json.dumps(origin.options, sort_keys=True, ensure_ascii=False)
-        source = (origin.generator, origin.version, origin.split, options)
+        source = (origin.generator, family, origin.version, origin.split, options)
         self.sources.setdefault(source, Counter())[origin.seed] += 1
 
     def card(
@@ -153,19 +156,28 @@ class Composition:
         ]
         if self.cues:
             parts += [
-                "### Shortcut cues\n\nWords planted in the renderings, which betray an answer without being part of "
-                "the reasoning.\n",
-                _table(
-                    ("domain", "cue", "stated answer", "members"),
-                    [(*key, count) for key, count in sorted(self.cues.items())],
-                ),
+                "### Shortcut cues\n\nMembers by cue and by stated answer. A cue is a word planted in a rendering that "
+                "betrays an answer without being part of the reasoning.\n",
+                self._cue_table(),
             ]
         rows = [
-            (generator, version, split, sum(seeds.values()), _seeds(seeds), options)
-            for (generator, version, split, options), seeds in sorted(self.sources.items())
+            (*origin, sum(seeds.values()), _seeds(seeds), options)
+            for (*origin, options), seeds in sorted(self.sources.items())
         ]
-        parts += ["### Provenance\n", _table(("generator", "version", "split", "sets", "seeds", "options"), rows)]
+        parts += [
+            "### Provenance\n",
+            _table(("generator", "family", "version", "split", "sets", "seeds", "options"), rows),
+        ]
         return "\n".join(parts)
+
+    def _cue_table(self) -> str:
+        if len({answer for _, _, answer in self.cues}) > MOST_COLUMNS:
+            rows = [(*key, count) for key, count in sorted(self.cues.items())]
+            return _table(("domain", "cue", "stated answer", "members"), rows)
+        return _crossed(
+            ("domain", "cue"),
+            {((domain, cue), answer): count for (domain, cue, answer), count in self.cues.items()},
+        )
 
 
 def dataset_card(
@@ -182,7 +194,7 @@ def dataset_card(
         splits: the repository's splits, each in ``data/<split>-*.parquet``; the sets are the first one's.
         repo: the repository's id, for the example.
         dataset_license: an identifier of the hub's; by default ``apache-2.0`` where all sets are the built-in
-            generator's, else ``unknown``.
+            generator's in built-in domains, else ``unknown``.
 
     Raises:
         UserError: there are no sets.
@@ -217,12 +229,13 @@ def _crossed(
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    lines = [header, ["---" if index == 0 else "---:" for index in range(len(header))], *rows[:MOST_ROWS]]
-    text = "".join(f"| {' | '.join(map(_cell, line))} |\n" for line in lines)
+    rulers = ["---:" if isinstance(value, int) else "---" for value in rows[0]]
+    lines = [map(_cell, header), rulers, *(map(_cell, row) for row in rows[:MOST_ROWS])]
+    text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
     return text if len(rows) <= MOST_ROWS else f"{text}\n{len(rows) - MOST_ROWS} more rows are not shown.\n"
 
 
 def _cell(value: object) -> str:
     """Text that neither ends a cell nor is taken for markup."""
     text = "".join(char if char.isprintable() else " " for char in str(value))
-    return "".join(f"\\{char}" if char in "\\`*_{}[]<>#|$" else char for char in text)
+    return "".join(f"\\{char}" if char in "\\`*_[]<>#|$" else char for char in text)

@@ -140,6 +140,10 @@ def _one_line_errors(repo_id: str) -> Iterator[None]:
         if status == 404:
             raise UserError(f"{repo_id}: the hub has no such dataset, or it is private (404); {login}") from None
         raise UserError(f"{repo_id}: the hub answered {status}; try again later") from None
-    # The base of all errors of the client's HTTP library, whichever it is built upon.
-    except (errors.HTTPError, OSError) as error:  # type: ignore[attr-defined]
-        raise UserError(f"{repo_id}: the hub cannot be reached ({type(error).__name__}); check the network") from None
+    # The base of all errors of the client's HTTP library, whichever it is built upon; its uploader raises RuntimeError.
+    except (errors.HTTPError, OSError, RuntimeError) as error:  # type: ignore[attr-defined]
+        name = type(error).__name__
+        raise UserError(f"{repo_id}: the hub cannot be reached ({name}); check the network and try again") from None
+    except ValueError as error:
+        # What the hub has against the card, a license that it does not know for one.
+        raise UserError(f"{repo_id}: {' '.join(str(error).split())}") from None

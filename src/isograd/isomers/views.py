@@ -91,7 +91,7 @@ def save_view(sets: Iterable[IsomerSet], path: str | os.PathLike[str], view: str
         UserError: an unknown view or suffix.
     """
     if view not in VIEWS:
-        raise UserError(f"unknown view {view!r}; there are: {', '.join(VIEWS)}")
+        raise UserError(f"unknown view {view!r}; there are: sets, {', '.join(VIEWS)}")
     parquet = suffix_of(path) == PARQUET
     rows: Iterator[dict[str, Any]] = (row for isomer_set in sets for row in VIEWS[view]([isomer_set]))
     if parquet:
