@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from isograd.evaluate.accuracy import grade, summarize
 from isograd.evaluate.answers import chain_correct, extract_answer, extract_number, same_number
-from isograd.isomers import Isomer, IsomerSet, Span, Step, create_isomers
+from isograd.isomers import FAMILIES, Isomer, IsomerSet, Span, Step, create_isomers
 
 # What a model may write, surrogates included, and text that looks like an answer.
 ANYTHING = st.text(st.characters()) | st.lists(
@@ -157,13 +157,23 @@ def test_a_step_that_does_not_state_its_value_is_compared_whole() -> None:
     assert not chain_correct("It is\nAnswer: x", spoken)
 
 
+def test_a_cue_that_holds_the_value_is_no_part_of_the_step() -> None:
+    step = Step(text="cited T => joint U Upstate", node="t1", value="U")
+    cued = Isomer(domain="law", problem="?", steps=(step,), answer="unknown", spans=(), cue="Upstate")
+    assert chain_correct("cited T => joint U\nAnswer: unknown", cued)
+    assert chain_correct("cited T => joint U Downstate\nAnswer: unknown", cued)
+    assert not chain_correct("cited T => joint T Upstate\nAnswer: unknown", cued)
+
+
 def test_references_grade_as_right_and_wrong_answers_as_wrong() -> None:
-    sets = list(create_isomers(seed=4, size=40, cue="member", depth=3, noise=0.3))
+    sets = [
+        item for name in FAMILIES for item in create_isomers(name, seed=4, size=20, cue="member", depth=3, noise=0.3)
+    ]
     told = [item for isomer_set in sets for item in isomer_set.members]
     right = grade(sets, [item.completion for item in told])
     assert all(graded.correct and graded.chain_correct for graded in right)
-    flipped = {"yes": "no", "no": "yes"}
-    wrong = grade(sets, [item.completion.removesuffix(item.answer) + flipped[item.answer] for item in told])
+    others = [next(label for label in s.labels if label != m.answer) for s in sets for m in s.members]
+    wrong = grade(sets, [m.completion.removesuffix(m.answer) + other for m, other in zip(told, others, strict=True)])
     assert all(graded.chain_correct and not graded.correct for graded in wrong)
     silent = grade(sets, [""] * len(told))
     assert not any(graded.correct or graded.chain_correct for graded in silent)
@@ -195,6 +205,25 @@ def test_summarize_counts_by_domain_and_resamples_sets() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("family", "chance"), [("arithmetic", 1 / 4), ("deduction", 1 / 3), ("ordering", 1 / 5), ("eligibility", 1 / 4)]
+)
+def test_chance_is_one_of_the_answers_of_a_family(family: str, chance: float) -> None:
+    sets = list(create_isomers(family, size=5, domains=["law", "science", "cooking"]))
+    assert summarize(grade(sets, graded_half(sets)))["chance"] == pytest.approx(chance, rel=1e-12)
+
+
+def test_chance_is_the_mean_over_members_and_unknown_where_a_set_has_no_labels() -> None:
+    sets = [
+        *create_isomers("deduction", size=2, domains=["law"]),
+        *create_isomers("ordering", size=1, domains=["law", "science", "sport", "medicine"]),
+    ]
+    silent = [""] * 6
+    assert summarize(grade(sets, silent))["chance"] == pytest.approx((2 / 3 + 4 / 5) / 6)
+    open_ended = sets[2].model_copy(update={"labels": ()})
+    assert summarize(grade([*sets[:2], open_ended], silent))["chance"] is None
+
+
 def test_the_interval_of_one_set_is_unknown_and_not_nan() -> None:
     sets = list(create_isomers(size=1, domains=["law", "science", "cooking"]))
     summary = summarize(grade(sets, graded_half(sets)))
@@ -221,7 +250,7 @@ def test_records_name_everything_a_reader_needs() -> None:
 
 
 def test_the_reference_spans_are_what_extraction_finds() -> None:
-    for item in create_isomers(seed=9, size=20, cue="member"):
+    for item in (item for name in FAMILIES for item in create_isomers(name, seed=9, size=5, cue="member")):
         for told in item.members:
             span: Span = told.spans[-1]
             assert extract_answer(told.completion) == told.completion[span.start : span.end]

@@ -13,8 +13,9 @@ from isograd.common.errors import UserError
 from isograd.evaluate import evaluate_student, load_student, probe_student
 from isograd.evaluate.generate import generate_greedy
 from isograd.evaluate.lcs import logical_consistency
-from isograd.isomers import IsomerSet, create_isomers
+from isograd.isomers import FAMILIES, IsomerSet, create_isomers
 from isograd.isomers.symbolic.domains import domain_names
+from isograd.student.corpus import SYMBOLS
 
 PROMPTS = [
     "The firm had 7 contracts on file publicly. Does the tally of contracts reach 10?\n",
@@ -119,7 +120,7 @@ def strict_json(text: str) -> Any:
 def test_evaluate_student_writes_metrics_and_examples(
     model: Any, tokenizer: Any, sets: list[IsomerSet], tmp_path: Path
 ) -> None:
-    other = list(create_isomers(seed=2, size=2, split="ood_domain"))
+    other = list(create_isomers("deduction", seed=2, size=2, split="ood_domain", domains=["sport", "finance"]))
     seen: list[tuple[int, int]] = []
     metrics = evaluate_student(
         model,
@@ -137,6 +138,7 @@ def test_evaluate_student_writes_metrics_and_examples(
     assert metrics["splits"]["id"]["n_sets"] == 6
     assert set(metrics["splits"]["id"]["by_domain"]) == {"law", "cooking"}
     assert metrics["splits"]["id"]["accuracy"] == 0.0
+    assert [split["chance"] for split in metrics["splits"].values()] == [pytest.approx(1 / 3), 0.25]
     scores = logical_consistency(model, tokenizer, sets)
     assert metrics["lcs"]["split"] == "id"
     assert metrics["lcs"]["n_sets"] == 6
@@ -200,9 +202,12 @@ def test_a_student_that_does_not_load_is_a_user_error(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_probe_measures_every_domain_and_the_symbols(model: Any, tokenizer: Any) -> None:
+def test_probe_measures_every_family_in_every_domain_and_in_symbols(model: Any, tokenizer: Any) -> None:
+    favor(model, tokenizer.eos_token_id, 1e6)  # it says nothing, and says it at once
     table = probe_student(model, tokenizer, items=2)
-    assert list(table) == [*domain_names(), "symbols"]
-    for name in domain_names():
-        assert table[name] == {"sign": 0.0, "single step": 0.0, "cue": 0.0, "task": 0.0}
-    assert table["symbols"].items() >= {"chain of 2": 0.0, "chain of 3": 0.0}.items()
+    assert list(table) == list(FAMILIES)
+    for rows in table.values():
+        assert list(rows) == [*domain_names(), SYMBOLS]
+        assert rows.pop(SYMBOLS) == {"chain of depth 2": 0.0, "chain of depth 3": 0.0}
+        for row in rows.values():
+            assert row == {"meaning": 0.0, "single step": 0.0, "cue": 0.0, "task": 0.0}

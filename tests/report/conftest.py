@@ -12,11 +12,13 @@ import pytest
 
 from isograd.common.seeding import named_random
 
-DOMAINS = ("mathematics", "medicine", "law", "cooking")
-UNSEEN = ("navigation", "science")
+DOMAINS = ("mathematics", "medicine", "law", "science")
+UNSEEN = ("cooking", "finance", "navigation", "sport")
+# Four answers.
+CHANCE = 0.25
 # Accuracy by split, then within and between distance: roughly what the prototype saw.
 PROFILES = {
-    "untrained": ((0.50, 0.49, 0.50, 0.51), 0.41, 0.44),
+    "untrained": ((0.25, 0.24, 0.25, 0.26), 0.41, 0.44),
     "ERM": ((0.91, 0.78, 0.57, 0.31), 0.245, 0.39),
     "IGA": ((0.92, 0.70, 0.63, 0.37), 0.225, 0.37),
     "V-REx": ((0.96, 0.85, 0.78, 0.65), 0.244, 0.40),
@@ -26,7 +28,7 @@ WORDS = {
     "mathematics": ("a counter", "starts at", "is increased by"),
     "medicine": ("a patient’s score", "begins at", "rises by"),
     "law": ("the tally of claims", "opens at", "grows by"),
-    "cooking": ("the jar of spoons", "holds", "gains"),
+    "science": ("the tank of snails", "holds", "gains"),
 }
 
 # Markup, quotes, a formula and a template expression.
@@ -43,6 +45,12 @@ def make_run(tmp_path: Path) -> MakeRun:
         return write_run(tmp_path / "runs", label, seed, **changes)
 
     return make
+
+
+@pytest.fixture(name="set_chance")
+def set_chance_fixture() -> Callable[..., None]:
+    """``set_chance(folder, value, *splits)`` writes what guessing gives into some splits, or all; None takes it out."""
+    return set_chance
 
 
 @pytest.fixture
@@ -104,6 +112,7 @@ def metrics(label: str, seed: int) -> dict[str, Any]:
         splits[split] = {
             "n": 256,
             "n_sets": 64,
+            "chance": CHANCE,
             "accuracy": accuracy,
             "accuracy_ci": [max(0.0, accuracy - 0.05), min(1.0, accuracy + 0.04)],
             "chain_accuracy": accuracy * 0.9,
@@ -137,10 +146,12 @@ def example_rows(label: str, seed: int) -> list[dict[str, Any]]:
         for number in range(2):
             for domain in DOMAINS:
                 thing, starts, adds = WORDS[domain]
-                problem = f"Upstairs, {thing} {starts} 3 and {adds} 4, then {adds} 5, upstairs. Is it 5 or more?"
-                chain = "3 + 4 = 7 upstairs 7 + 5 = 12, so the last digit is 2"
+                problem = (
+                    f"Upstairs, {thing} {starts} 3 and {adds} 4, then {adds} 5, upstairs. Low, fair, good or high?"
+                )
+                chain = "3 + 4 = 7 upstairs\n7 + 5 = 12 upstairs"
                 right = split == "id" or not captured
-                answer = "no" if right else "yes"
+                answer = "good" if right else "fair"
                 rows.append(
                     {
                         "set_id": f"arithmetic-{number}",
@@ -148,8 +159,8 @@ def example_rows(label: str, seed: int) -> list[dict[str, Any]]:
                         "split": split,
                         "cue": "upstairs",
                         "problem": problem,
-                        "reference": f"{chain}\nAnswer: no",
-                        "answer": "no",
+                        "reference": f"{chain}\nAnswer: good",
+                        "answer": "good",
                         "completion": f"{chain}\nAnswer: {answer}" if label != "untrained" else "the the 3 of upstairs",
                         "predicted": answer if label != "untrained" else None,
                         "correct": right and label != "untrained",
@@ -157,6 +168,16 @@ def example_rows(label: str, seed: int) -> list[dict[str, Any]]:
                     }
                 )
     return rows
+
+
+def set_chance(folder: Path, value: float | None, *splits: str) -> None:
+    """Write what guessing gives into some splits of a run folder, or into all; None takes it out."""
+    scores = json.loads((folder / "metrics.json").read_text())
+    for split in splits or scores["splits"]:
+        scores["splits"][split].pop("chance", None)
+        if value is not None:
+            scores["splits"][split]["chance"] = value
+    (folder / "metrics.json").write_text(json.dumps(scores))
 
 
 def poison(folder: Path) -> None:

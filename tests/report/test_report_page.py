@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -74,9 +75,13 @@ def test_the_page_holds_every_part(many_runs, tmp_path) -> None:
         "unseen domains",
         "One isomer set, side by side",
         "✗",
-        "wrong, answered yes; chain correct",
+        "wrong, answered fair; chain correct",
         "no answer found",
         "3 seeds",
+        "the dashed line what guessing gives",
+        "Guessing gives 25%.",
+        "finance",
+        "sport",
     ):
         assert words in page.text, words
     assert len(page.ids) == len(set(page.ids))
@@ -85,7 +90,7 @@ def test_the_page_holds_every_part(many_runs, tmp_path) -> None:
     assert "ERM 9" in bars[0]
     assert "PCGrad no result" in bars[0]
     assert "95% interval" in bars[0]
-    assert "Chance is 50%." in bars[0]
+    assert all(label.endswith(". Chance is 25%.") for label in bars)
     assert sum(label.startswith("Loss, ") for label in page.figures) == 5
 
 
@@ -141,13 +146,51 @@ def test_runs_without_any_result_still_make_a_page(make_run, tmp_path) -> None:
     assert not (tmp_path / "picture.png").exists()
 
 
+def test_each_panel_has_the_chance_line_of_its_split(make_run, set_chance, tmp_path) -> None:
+    folder = make_run("ERM")
+    set_chance(folder, 1 / 3, "id")
+    set_chance(folder, None, "cue_random")
+    text = build_report([folder], tmp_path / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    said = [label.partition("%).")[2] for label in page.figures if label.startswith("Accuracy")]
+    assert said == [" Chance is 33%.", " Chance is 25%.", "", " Chance is 25%."]
+    assert [words in text for words in ("chance 33%", "chance 25%")] == [True, True]
+    assert text.count(">chance ") == 3
+    # The dashed line stands where the number says: from -0.01 to 1.01 over the drawing's width.
+    assert dashes(text) == [pytest.approx(level, abs=1e-3) for level in (1 / 3, 0.25, 0.25)]
+    assert "the dashed line" in page.text
+    assert "Guessing" not in page.text
+
+
+def test_no_chance_line_where_nobody_knows_it(make_run, set_chance, tmp_path) -> None:
+    folder = make_run("ERM")
+    known = save_picture([folder], tmp_path / "known.png").read_bytes()
+    set_chance(folder, None)
+    text = build_report([folder], tmp_path / "report.html").read_text(encoding="utf-8")
+    assert dashes(text) == []
+    for word in ("chance", "guessing", "dashed"):
+        assert word not in Page(text).text.lower() + " ".join(Page(text).figures).lower()
+    assert save_picture([folder], tmp_path / "unknown.png").read_bytes() != known
+
+
+def dashes(page: str) -> list[float]:
+    """Where each panel's dashed line stands, as a share of the accuracy axis."""
+    found = []
+    for panel in re.findall(r'<svg [^>]*aria-label="Accuracy.*?</svg>', page, re.DOTALL):
+        width = float(re.findall(r'viewBox="0 0 ([\d.]+) ', panel)[0])
+        dashed = [path for path in re.findall(r"<path [^>]*>", panel) if "stroke-dasharray" in path]
+        starts = {float(start) for path in dashed for start in re.findall(r' d="M ([\d.]+) ', path)}
+        found += [start / width * 1.02 - 0.01 for start in starts]
+    return found
+
+
 def test_scores_alone_are_enough(make_run, tmp_path) -> None:
     folder = make_run("ERM")
     (folder / "training.jsonl").unlink()
     (folder / "examples.jsonl").unlink()
     (folder / "metrics.json").write_text('{"format": 1, "splits": {"id": {"n": 8, "accuracy": 0.5}}}')
     page = Page(build_report([folder], tmp_path / "report.html").read_text(encoding="utf-8"))
-    assert page.figures == ["Accuracy, in distribution: ERM 50%. Chance is 50%."]
+    assert page.figures == ["Accuracy, in distribution: ERM 50%."]
     assert save_picture([folder], tmp_path / "picture.png").stat().st_size > 1000
 
 

@@ -15,6 +15,7 @@ def test_a_whole_folder_is_read(make_run) -> None:
     run = read_run(make_run("IGA", 3))
     assert (run.label, run.seed, run.trouble) == ("IGA", 3, None)
     assert run.splits["id"].n_sets == 64
+    assert run.splits["id"].chance == 0.25
     assert run.lcs.mean.within == 0.225
     assert run.training[0]["loss/medicine"] > 0
     assert run.examples[0].cue == "upstairs"
@@ -70,12 +71,15 @@ def test_numbers_that_are_not_finite_count_as_unknown(make_run) -> None:
     metrics = json.loads((folder / "metrics.json").read_text())
     metrics["splits"]["id"]["accuracy_ci"] = [float("nan"), float("nan")]
     metrics["splits"]["ood_domain"]["accuracy_ci"] = None
+    metrics["splits"]["id"]["chance"] = float("nan")
+    metrics["splits"]["ood_domain"]["chance"] = None
     metrics["lcs"]["last"]["within"] = float("nan")
     (folder / "metrics.json").write_text(json.dumps(metrics))
     run = read_run(folder)
     assert run.training == ({"step": 1.0, "grad_norm": 2.0}, {"step": 2.0})
     assert run.splits["id"].accuracy_ci is None
     assert run.splits["ood_domain"].accuracy_ci is None
+    assert run.splits["id"].chance is run.splits["ood_domain"].chance is None
     assert run.lcs.last.within is None
 
 
@@ -95,6 +99,7 @@ def test_text_that_no_page_can_hold_is_replaced(make_run) -> None:
         ("run.json", '{"format": 1, "name": "a", "label": "a", "seed": 0, "status": "done"}', "status: Input"),
         ("metrics.json", '{"format": 1}', r"metrics\.json: splits: Field required"),
         ("metrics.json", '{"format": 1, "splits": {"id": {"n": 1, "accuracy": 91}}}', r"splits\.id\.accuracy: .*less"),
+        ("metrics.json", '{"format": 1, "splits": {"id": {"n": 1, "accuracy": 1, "chance": 2}}}', r"chance: .*less"),
         ("training.jsonl", '{"loss": 1}\n', r"training\.jsonl:1: no 'step' number"),
         ("examples.jsonl", '{"set_id": "a"}\n', r"examples\.jsonl:1: domain: Field required"),
         ("examples.jsonl", "3\n", r"examples\.jsonl:1: holds int"),

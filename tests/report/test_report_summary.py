@@ -11,7 +11,8 @@ import pytest
 from isograd.report.colors import SLOTS, dash, slot
 from isograd.report.examples import mark_cue, side_by_side
 from isograd.report.runs import read_runs
-from isograd.report.summary import average, describe_split, group_runs, split_order
+from isograd.report.summary import average, chance_level, describe_split, group_runs, split_order
+from isograd.report.table import results_table
 from isograd.report.words import findings, headline, notices
 
 
@@ -87,10 +88,52 @@ def test_headline_and_findings_are_plain(make_run) -> None:
         "The untrained student stands beside them for reference."
     )
     assert findings(methods)[0].startswith("In distribution (training domains, cue as in training): ERM 9")
-    assert findings(methods)[-1] == "Guessing gives 50%."
+    assert findings(methods)[-1] == "Guessing gives 25%."
     assert headline(methods[:1]) == "The untrained student was evaluated; no training was compared."
     assert headline(methods[1:2]) == "One student was distilled on isomer sets with ERM."
     assert findings(group_runs(read_runs([make_run("PCGrad", status="failed")]))) == []
+
+
+def test_the_chance_level_is_what_the_runs_say(make_run, set_chance) -> None:
+    runs = [make_run("ERM"), make_run("IGA"), make_run("PCGrad", status="failed")]
+
+    def level(*splits: str) -> float | None:
+        return chance_level(group_runs(read_runs(runs)), splits)
+
+    assert level("id") == level("id", "cue_random", "not measured") == 0.25
+    assert level("not measured") is level() is None
+    # Levels that whole percent do not tell apart are one; their mean stands for them.
+    set_chance(runs[1], 0.254, "id")
+    assert level("id") == pytest.approx(0.252)
+    set_chance(runs[1], 0.2551, "id")
+    assert level("id") is None
+    # Splits that disagree have levels of their own.
+    set_chance(runs[0], 1 / 3, "cue_random")
+    set_chance(runs[1], 1 / 3, "cue_random")
+    assert level("cue_random") == pytest.approx(1 / 3)
+    assert level("ood_domain", "cue_random") is None
+    # One run that does not say is enough for nobody to know.
+    set_chance(runs[1], None, "ood_domain")
+    assert level("ood_domain") is None
+
+
+def test_words_and_title_name_the_chance_level_where_it_is_known(make_run, set_chance) -> None:
+    folder = make_run("ERM")
+
+    def said() -> tuple[str, str]:
+        return findings(group_runs(read_runs([folder])))[-1], str(results_table([folder]).title)
+
+    assert said() == ("Guessing gives 25%.", "Accuracy (chance 0.25), 1 seed")
+    set_chance(folder, 1 / 3)
+    assert said() == ("Guessing gives 33%.", "Accuracy (chance 0.33), 1 seed")
+    # The sentence is about the two splits before it; the title is about all.
+    set_chance(folder, 0.2, "cue_random")
+    assert said() == ("Guessing gives 33%.", "Accuracy, 1 seed")
+    set_chance(folder, 0.2, "cue_reversed")
+    assert said()[0].startswith("Cue reversed (the cue points to a wrong answer): ERM ")
+    set_chance(folder, None)
+    assert said()[0].startswith("Cue reversed")
+    assert said()[1] == "Accuracy, 1 seed"
 
 
 def test_one_seed_is_called_an_illustration_and_five_are_not(make_run) -> None:
@@ -145,7 +188,7 @@ def test_the_example_is_chosen_by_rule(make_run) -> None:
     assert shown is not None
     assert (shown.set_id, shown.split) == ("arithmetic-1", "cue_reversed")
     assert [(method.label, seed) for method, seed, _ in shown.students] == [("untrained", 0), ("ERM", 0), ("IGA", 0)]
-    assert [member.domain for member in shown.members] == ["mathematics", "medicine", "law", "cooking"]
+    assert [member.domain for member in shown.members] == ["mathematics", "medicine", "law", "science"]
 
 
 def test_a_member_that_was_not_asked_leaves_a_gap(make_run) -> None:

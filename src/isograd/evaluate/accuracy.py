@@ -16,9 +16,10 @@ __all__ = ["Graded", "grade", "summarize"]
 
 @dataclass(frozen=True)
 class Graded:
-    """One completion and what it is worth."""
+    """One completion and what it is worth; ``labels`` are the possible answers, none where the set does not say."""
 
     set_id: str
+    labels: tuple[str, ...]
     member: Isomer
     completion: str
     predicted: str | None
@@ -44,12 +45,20 @@ class Graded:
 
 def grade(sets: Sequence[IsomerSet], completions: Sequence[str]) -> list[Graded]:
     """Grade one completion for each member, in the order of the sets."""
-    members = [(isomer_set.id, member) for isomer_set in sets for member in isomer_set.members]
+    members = [(isomer_set, member) for isomer_set in sets for member in isomer_set.members]
     graded = []
-    for (set_id, member), completion in zip(members, completions, strict=True):
+    for (isomer_set, member), completion in zip(members, completions, strict=True):
         predicted = extract_answer(completion)
         graded.append(
-            Graded(set_id, member, completion, predicted, predicted == member.answer, chain_correct(completion, member))
+            Graded(
+                set_id=isomer_set.id,
+                labels=isomer_set.labels,
+                member=member,
+                completion=completion,
+                predicted=predicted,
+                correct=predicted == member.answer,
+                chain_correct=chain_correct(completion, member),
+            )
         )
     return graded
 
@@ -58,12 +67,13 @@ def summarize(graded: Sequence[Graded]) -> dict[str, Any]:
     """Accuracies with 95% intervals; sets are resampled, because the members of a set share a problem.
 
     Returns:
-        ``n``, ``n_sets``, ``accuracy``, ``accuracy_ci``, ``chain_accuracy``, ``chain_accuracy_ci`` and, by domain,
-        ``n``, ``accuracy`` and ``chain_accuracy``; all accuracies as fractions. The bounds of an interval are
-        ``None`` where there is only one set: nothing was repeated, and JSON has no NaN.
+        ``n``, ``n_sets``, ``chance``, ``accuracy``, ``accuracy_ci``, ``chain_accuracy``, ``chain_accuracy_ci`` and, by
+        domain, ``n``, ``accuracy`` and ``chain_accuracy``; all accuracies as fractions. ``chance`` is the accuracy of
+        guessing among a set's labels, averaged over members; ``None`` where a set has none. The bounds of an interval
+        are ``None`` where there is only one set: nothing was repeated, and JSON has no NaN.
     """
     clusters = [item.set_id for item in graded]
-    result: dict[str, Any] = {"n": len(graded), "n_sets": len(set(clusters))}
+    result: dict[str, Any] = {"n": len(graded), "n_sets": len(set(clusters)), "chance": _chance(graded)}
     for name, values in (
         ("accuracy", [float(item.correct) for item in graded]),
         ("chain_accuracy", [float(item.chain_correct) for item in graded]),
@@ -81,3 +91,9 @@ def summarize(graded: Sequence[Graded]) -> dict[str, Any]:
             "chain_accuracy": sum(item.chain_correct for item in rows) / len(rows),
         }
     return result
+
+
+def _chance(graded: Sequence[Graded]) -> float | None:
+    if not all(item.labels for item in graded):
+        return None
+    return math.fsum(1 / len(item.labels) for item in graded) / len(graded)

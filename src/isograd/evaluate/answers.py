@@ -6,7 +6,7 @@ import re
 from decimal import Decimal, InvalidOperation
 
 from isograd.isomers import Isomer
-from isograd.isomers.schema import ANSWER_PREFIX
+from isograd.isomers.schema import ANSWER_PREFIX, Step
 
 __all__ = ["chain_correct", "extract_answer", "extract_number", "same_number"]
 
@@ -30,17 +30,18 @@ def chain_correct(completion: str, member: Isomer) -> bool:
     answers = list(_ANSWER.finditer(completion))
     before = completion[: answers[-1].start()] if answers else completion
     lines = [line for line in before.split("\n") if line.strip() and not line.startswith(ANSWER_PREFIX.strip())]
-    wanted = [step.text[: _value_end(step.text, step.value)] for step in member.steps]
+    wanted = [_up_to_value(step, member.cue) for step in member.steps]
     return len(lines) == len(wanted) and all(
         line == step or line.startswith(f"{step} ") for line, step in zip(lines, wanted, strict=True)
     )
 
 
-def _value_end(text: str, value: str) -> int:
-    # The value is the last thing a step says before its cue, and cues are words without digits.
+def _up_to_value(step: Step, cue: str | None) -> str:
+    # The value is the last thing a step says before its cue, which may hold the value's letters.
     # A step that does not state its value is compared whole.
-    start = text.rfind(value)
-    return start + len(value) if start >= 0 else len(text)
+    text = step.text.removesuffix(f" {cue}") if cue else step.text
+    start = text.rfind(step.value)
+    return text[: start + len(step.value)] if start >= 0 else step.text
 
 
 def extract_number(completion: str) -> str | None:

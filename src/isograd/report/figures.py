@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from isograd.report.runs import Run
-from isograd.report.summary import CHANCE, Method, describe_split
+from isograd.report.summary import Method, chance_level, describe_split
 from isograd.report.svg import GRID, INK, MUTED, PAGE, drawing, slot_color, to_svg
 from isograd.report.words import percent, shorten, span_of
 
@@ -24,13 +24,19 @@ _FONT = 12
 _PER_INCH = 72
 # From here on a logarithmic axis shows the late differences that a linear one flattens.
 _LOG_FROM = 30
+# Where along the axis the middle of the word "chance" may stand.
+_CHANCE_FROM, _CHANCE_TO = 0.17, 0.7
 
 Series = dict[float, float]
 
 
 def accuracy_panel(methods: Sequence[Method], split: str, figure_key: str) -> Markup:
-    """Horizontal bars, one per method, with intervals and the chance line; ``figure_key`` is unique on the page."""
+    """Horizontal bars, one per method, with intervals and, where it is known, the level of guessing.
+
+    ``figure_key`` is unique on the page.
+    """
     said = []
+    chance = chance_level(methods, [split])
     with drawing(_FONT):
         height = _ROW * len(methods) + 26
         figure = Figure(figsize=(_WIDTH / _PER_INCH, height / _PER_INCH))
@@ -51,13 +57,17 @@ def accuracy_panel(methods: Sequence[Method], split: str, figure_key: str) -> Ma
                 axes.barh(top + 23, cell.mean, height=9, color=slot_color(method.slot), linewidth=0)
             if interval is not None:
                 _whisker(axes, interval, top + 23)
-            axes.vlines(CHANCE, top + 16.5, top + 29.5, color=INK, linewidth=1, linestyles=(0, (2, 1.5)))
+            if chance is not None:
+                axes.vlines(chance, top + 16.5, top + 29.5, color=INK, linewidth=1, linestyles=(0, (2, 1.5)))
         foot = height - 8
         axes.text(0, foot, "0", color=MUTED, ha="left")
-        axes.text(CHANCE, foot, f"chance {percent(CHANCE)}", color=MUTED, ha="center")
         axes.text(1, foot, "100%", color=MUTED, ha="right")
-        title = describe_split(split).title
-        described = f"Accuracy, {title}: {'; '.join(said)}. Chance is {percent(CHANCE)}."
+        described = f"Accuracy, {describe_split(split).title}: {'; '.join(said)}."
+        if chance is not None:
+            # Near an end of the axis it would run into the number there.
+            place = min(max(chance, _CHANCE_FROM), _CHANCE_TO)
+            axes.text(place, foot, f"chance {percent(chance)}", color=MUTED, ha="center")
+            described += f" Chance is {percent(chance)}."
         return to_svg(figure, figure_key, described)
 
 

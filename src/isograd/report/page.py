@@ -15,7 +15,7 @@ from isograd.report.colors import BASE, SLOTS
 from isograd.report.examples import side_by_side
 from isograd.report.figures import accuracy_panel, curve_panel
 from isograd.report.runs import Run, read_runs
-from isograd.report.summary import Method, describe_split, group_runs, split_order
+from isograd.report.summary import Method, chance_level, describe_split, group_runs, split_order
 from isograd.report.words import findings, headline, notices, shorten
 
 __all__ = ["build_report"]
@@ -61,6 +61,7 @@ def build_report(run_dirs: Sequence[Path], output: Path, *, title: str = "Distil
             (describe_split(split), accuracy_panel(methods, split, f"bars-{number}"))
             for number, split in enumerate(splits)
         ],
+        guessed=any(chance_level(methods, [split]) is not None for split in splits),
         domains=[(split, domain) for split in splits for domain in _domains(methods, split)],
         overall_curves=_panels(methods, [("loss", "all domains"), ("consistency", "isomer consistency term")]),
         domain_curves=_panels(methods, [(f"{_LOSS}{name}", name) for name in _logged_domains(runs)]),

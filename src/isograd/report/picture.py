@@ -14,7 +14,7 @@ from isograd.common.errors import UserError
 from isograd.common.files import atomic_writer
 from isograd.report.colors import BASE, SLOTS
 from isograd.report.runs import read_runs
-from isograd.report.summary import CHANCE, Cell, Method, describe_split, group_runs, split_order
+from isograd.report.summary import Cell, Method, chance_level, describe_split, group_runs, split_order
 from isograd.report.svg import drawing
 from isograd.report.words import percent, shorten
 
@@ -74,8 +74,10 @@ def _draw_bars(axes: Axes, methods: Sequence[Method], splits: Sequence[str]) -> 
                 axes.vlines(x, low, high, color=_INK, linewidth=1.1)
             if len(methods) <= _MOST_LABELED:
                 axes.text(x, high + 0.015, percent(cell.mean), color=_INK, ha="center", va="bottom", fontsize=9)
-    axes.axhline(CHANCE, color=_INK, linewidth=1, linestyle=(0, (4, 3)))
-    axes.text(len(splits) - 0.48, CHANCE, "chance", color=_MUTED, ha="left", va="center", fontsize=9)
+    chance = chance_level(methods, splits)
+    if chance is not None:
+        axes.axhline(chance, color=_INK, linewidth=1, linestyle=(0, (4, 3)))
+        axes.text(len(splits) - 0.48, chance, "chance", color=_MUTED, ha="left", va="center", fontsize=9)
     axes.set_xlim(-0.5, len(splits) - 0.5)
     axes.set_ylim(0, 1.09)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "25%", "50%", "75%", "100%"])

@@ -42,6 +42,7 @@ def _one_line(value: Any) -> Any:
 
 
 Rate = Annotated[float, Field(ge=0, le=1)]
+MaybeRate = Annotated[Rate | None, BeforeValidator(_finite_or_none)]
 Number = Annotated[float | None, BeforeValidator(_finite_or_none)]
 Interval = Annotated[tuple[float, float] | None, BeforeValidator(_interval_or_none)]
 Name = Annotated[str, StringConstraints(min_length=1), BeforeValidator(_one_line)]
@@ -60,10 +61,11 @@ class DomainScore(_Record):
 
 
 class SplitScore(_Record):
-    """Scores of one split; rates in [0, 1], intervals as (low, high)."""
+    """Scores of one split; rates in [0, 1], intervals as (low, high). ``chance`` is the accuracy of guessing."""
 
     n: int
     n_sets: int | None = None
+    chance: MaybeRate = None
     accuracy: Rate
     accuracy_ci: Interval = None
     chain_accuracy: Rate | None = None

@@ -13,10 +13,20 @@ from isograd.common.seeding import derive_seed
 from isograd.report.colors import dash, slot
 from isograd.report.runs import Run, SplitScore
 
-__all__ = ["CHANCE", "SPLITS", "Cell", "Method", "SplitName", "average", "describe_split", "group_runs", "split_order"]
+__all__ = [
+    "SPLITS",
+    "Cell",
+    "Method",
+    "SplitName",
+    "average",
+    "chance_level",
+    "describe_split",
+    "group_runs",
+    "split_order",
+]
 
-# The answers of the built-in tasks are yes or no, half of each.
-CHANCE = 0.5
+# Levels of guessing that differ by less than this are one level: whole percent do not tell them apart.
+_SAME_CHANCE = 0.005
 
 _RESAMPLES = 2000
 
@@ -33,8 +43,8 @@ class SplitName(NamedTuple):
 SPLITS = {
     "id": SplitName("in distribution", "training domains, cue as in training"),
     "ood_domain": SplitName("unseen domains", "domains never trained on"),
-    "cue_random": SplitName("cue random", "the cue carries no information"),
-    "cue_reversed": SplitName("cue reversed", "the cue points to the wrong answer"),
+    "cue_random": SplitName("cue random", "the cue fits the answer half of the time"),
+    "cue_reversed": SplitName("cue reversed", "the cue points to a wrong answer"),
 }
 
 
@@ -153,6 +163,21 @@ def split_order(methods: Sequence[Method]) -> list[str]:
     """The splits that were evaluated: the known ones first, then the others by name."""
     found = {split for method in methods for run in method.scored for split in run.splits}
     return [split for split in SPLITS if split in found] + sorted(found - SPLITS.keys())
+
+
+def chance_level(methods: Sequence[Method], splits: Sequence[str]) -> float | None:
+    """Share of right answers that guessing gives in ``splits``, in [0, 1].
+
+    Returns:
+        The mean over the runs' splits; None where one of them does not say, or where two differ by half a percent.
+    """
+    scores = [
+        run.splits[split] for method in methods for run in method.scored for split in splits if split in run.splits
+    ]
+    levels = [score.chance for score in scores if score.chance is not None]
+    if not levels or len(levels) < len(scores) or max(levels) - min(levels) >= _SAME_CHANCE:
+        return None
+    return math.fsum(levels) / len(levels)
 
 
 def describe_split(split: str) -> SplitName:

@@ -11,13 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from isograd.report.runs import read_runs
-from isograd.report.summary import Cell, Method, describe_split, group_runs, split_order
+from isograd.report.summary import Cell, Method, chance_level, describe_split, group_runs, split_order
 
 __all__ = ["results_table"]
 
 
 def results_table(run_dirs: Sequence[Path]) -> Table:
     """Accuracies, chain accuracy and LCS of each method: means over seeds, ± standard deviation.
+
+    The title names the accuracy of guessing where the runs and splits agree on it.
 
     Raises:
         UserError: as :func:`isograd.report.runs.read_runs`.
@@ -26,10 +28,10 @@ def results_table(run_dirs: Sequence[Path]) -> Table:
     methods = group_runs(runs)
     splits = split_order(methods)
     seeds = len({run.seed for run in runs})
+    chance = chance_level(methods, splits)
+    title = "Accuracy" if chance is None else f"Accuracy (chance {chance:.2g})"
     # No lines between columns, and words whole: five seeds fit 80 characters.
-    table = Table(
-        title=f"Accuracy (chance 0.5), {seeds} seed{'s' * (seeds > 1)}", box=SIMPLE_HEAD, padding=0, show_edge=False
-    )
+    table = Table(title=f"{title}, {seeds} seed{'s' * (seeds > 1)}", box=SIMPLE_HEAD, padding=0, show_edge=False)
     table.add_column("student", no_wrap=True)
     titles = ["ID" if split == "id" else describe_split(split).title for split in splits]
     for title in (*titles, "chain, ID", "LCS, last", "between sets"):

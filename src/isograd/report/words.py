@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from isograd.report.summary import CHANCE, Method, describe_split, split_order
+from isograd.report.summary import Method, chance_level, describe_split, split_order
 
 __all__ = ["findings", "headline", "notices", "percent", "shorten", "span_of"]
 
@@ -51,10 +51,12 @@ def headline(methods: Sequence[Method]) -> str:
 
 
 def findings(methods: Sequence[Method]) -> list[str]:
-    """What came out, one short sentence per split that says most: the familiar case and the hardest one."""
+    """What came out, one short sentence per split that says most (the familiar case and the hardest one), and what
+    guessing gives there, where that is known.
+    """
     splits = split_order(methods)
     hardest = next((split for split in ("cue_reversed", "ood_domain", "cue_random") if split in splits), None)
-    sentences = []
+    sentences, told = [], []
     for split in dict.fromkeys(["id" if "id" in splits else None, hardest]):
         if split is None:
             continue
@@ -66,8 +68,10 @@ def findings(methods: Sequence[Method]) -> list[str]:
         if scores:
             name = describe_split(split)
             sentences.append(f"{name.title.capitalize()} ({name.note}): {_scores(scores)}.")
-    if sentences:
-        sentences.append(f"Guessing gives {percent(CHANCE)}.")
+            told.append(split)
+    chance = chance_level(methods, told)
+    if chance is not None:
+        sentences.append(f"Guessing gives {percent(chance)}.")
     return sentences
 
 
