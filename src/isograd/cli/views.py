@@ -12,8 +12,10 @@ from rich.text import Text
 
 from isograd.common.errors import UserError
 from isograd.isomers import IsomerSet
+from isograd.isomers.verify import Verification
+from isograd.student.corpus import SYMBOLS
 
-__all__ = ["benchmarks_view", "metrics_view", "named_files", "probe_view", "set_view"]
+__all__ = ["benchmarks_view", "metrics_view", "named_files", "probe_view", "set_view", "verification_view"]
 
 
 def named_files(option: str, values: Sequence[str]) -> dict[str, Path]:
@@ -65,20 +67,57 @@ def _marked(content: str, cue: str | None) -> Text:
     return text
 
 
-def probe_view(table: Mapping[str, Mapping[str, float]], items: int) -> RenderableType:
-    """What the student can do, by domain."""
-    skills = Table(title=f"Before fine-tuning: fraction right of {items}")
-    skills.add_column("domain")
-    domains = [name for name in table if name != "symbols"]
-    for skill in table[domains[0]]:
-        skills.add_column(skill, justify="right")
-    for name in domains:
-        skills.add_row(Text(name), *(f"{value:.2f}" for value in table[name].values()))
-    symbols = Table(title="In neutral symbols")
-    for skill in table["symbols"]:
-        symbols.add_column(skill, justify="right")
-    symbols.add_row(*(f"{value:.2f}" for value in table["symbols"].values()))
-    return Group(skills, symbols)
+def probe_view(tables: Mapping[str, Mapping[str, Mapping[str, float]]], items: int) -> RenderableType:
+    """What the student can do, by family and domain."""
+    views: list[RenderableType] = []
+    for family, rows in tables.items():
+        skills = Table(title=f"{family} before fine-tuning: fraction right of {items}")
+        skills.add_column("domain")
+        domains = [name for name in rows if name != SYMBOLS]
+        for skill in rows[domains[0]]:
+            skills.add_column(skill, justify="right")
+        for name in domains:
+            skills.add_row(Text(name), *(f"{value:.2f}" for value in rows[name].values()))
+        symbols = ", ".join(f"{skill} {value:.2f}" for skill, value in rows[SYMBOLS].items())
+        views += [skills, Text(f"In neutral symbols: {symbols}")]
+    return Group(*views)
+
+
+def verification_view(summary: Verification) -> RenderableType:
+    """What a file of isomer sets is made of and how it fared."""
+    families = Table(title="Sets by family")
+    for title in ("family", "sets", "passed", "pass rate"):
+        families.add_column(title, justify="left" if title == "family" else "right")
+    for name, (sets, passed) in sorted(summary.families.items()):
+        families.add_row(Text(name), f"{sets:,}", f"{passed:,}", f"{passed / sets:.2%}")
+    families.add_section()
+    rate = f"{summary.passed / summary.sets:.2%}" if summary.sets else "-"
+    families.add_row("all", f"{summary.sets:,}", f"{summary.passed:,}", rate)
+    composition = Table(title="Composition")
+    composition.add_column("what")
+    composition.add_column("count", justify="right")
+    for size, count in sorted(summary.sizes.items()):
+        composition.add_row(f"sets of {size} members", f"{count:,}")
+    for domain, count in sorted(summary.domains.items()):
+        composition.add_row(Text(f"members in {domain}"), f"{count:,}")
+    composition.add_row("different graphs with values", f"{len(summary.graphs):,}")
+    views: list[RenderableType] = [families, composition]
+    if summary.overlap:
+        overlap = Table(title="Overlap of content words (Jaccard, upper ends of bins of 0.01)")
+        for title in ("domains", "pairs", "median", "95%", "largest"):
+            overlap.add_column(title, justify="left" if title == "domains" else "right")
+        for pair, histogram in sorted(summary.overlap.items()):
+            shares = (f"{summary.overlap_quantile(pair, share):.2f}" for share in (0.5, 0.95, 1.0))
+            overlap.add_row(Text(", ".join(pair)), f"{histogram.total():,}", *shares)
+        views.append(overlap)
+    if summary.reasons:
+        reasons = Table(title="Why sets and lines were rejected (one may have several reasons)")
+        reasons.add_column("reason")
+        reasons.add_column("count", justify="right")
+        for reason, count in summary.reasons.most_common():
+            reasons.add_row(reason, f"{count:,}")
+        views.append(reasons)
+    return Group(*views)
 
 
 def metrics_view(metrics: Mapping[str, Any]) -> RenderableType:

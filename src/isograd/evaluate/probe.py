@@ -1,105 +1,109 @@
-"""What a student can and cannot do before it is fine-tuned, domain by domain."""
+"""What a student can and cannot do before it is fine-tuned, by family and domain."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from typing import Any
 
 from isograd.common.seeding import named_random
 from isograd.evaluate.answers import extract_answer
 from isograd.evaluate.generate import generate_greedy
-from isograd.isomers.symbolic.arithmetic import SIGNS, THRESHOLD, Arithmetic, Chain, equation_steps
-from isograd.isomers.symbolic.domains import Domain, domain_names, load_domain
+from isograd.isomers import FAMILIES, create_isomers
+from isograd.isomers.symbolic.domains import domain_names
+from isograd.isomers.symbolic.families import grammar
+from isograd.isomers.symbolic.family import Family
+from isograd.student.corpus import SYMBOLS, symbols
 
 __all__ = ["probe_student"]
 
-FAMILY = Arithmetic()
 
-
-def probe_student(model: Any, tokenizer: Any, *, items: int = 100, seed: int = 0) -> dict[str, dict[str, float]]:
+def probe_student(
+    model: Any, tokenizer: Any, *, items: int = 100, seed: int = 0
+) -> dict[str, dict[str, dict[str, float]]]:
     """Probe a student that was built by the built-in recipe.
 
     Args:
         model: the causal LM.
         tokenizer: its tokenizer.
-        items: problems for each domain and skill.
+        items: problems for each family, domain and skill.
         seed: of the named generator.
 
     Returns:
-        By domain, and ``symbols`` for the neutral form, fractions of ``items``: ``sign`` (names the sign and amount
-        of one sentence), ``single step`` (one change: the right equation), ``cue`` (of those equations, those that
-        carry the story's cue word on), ``task`` (two changes: the right chain *and* a right decision; the target
-        task, which pretraining never shows in a domain), and for ``symbols`` the chain of 2 and of 3 steps.
+        By family, then by domain, fractions of ``items``: ``meaning`` (one sentence: what it says in symbols),
+        ``single step`` (a story of one step: the right step), ``cue`` (of those steps, those that carry the story's
+        cue word on) and ``task`` (a problem of depth 2: the right chain *and* a right decision; the target task, which
+        pretraining never shows in a domain). Under ``symbols`` the neutral form: chains of depth 2 and 3.
     """
     table = {}
-    for name in domain_names():
-        domain = load_domain(name)
-        rng = named_random("probe", name, seed)
-        signs, singles, tasks = [], [], []
-        for _ in range(items):
-            cue = rng.choice(sorted(domain.cues.values()))
-            one, two = (FAMILY.draw(rng, depth, rng.choice(FAMILY.labels)) for depth in (1, 2))
-            story = _sentences(one, domain, rng)
-            operation, amount = one.changes[0]
-            sign = "+" if SIGNS[operation] > 0 else "-"
-            signs.append((f"{story[1]} {cue}.\n", f"{sign} {amount} {cue}"))
-            singles.append((_cued(story, cue), _equations(one, cue)[0], cue))
-            tasks.append((_cued(_sentences(two, domain, rng), cue), _equations(two, cue), two))
-        told = _complete(model, tokenizer, [prompt for prompt, _ in signs])
-        sign_right = [text == wanted for text, (_, wanted) in zip(told, signs, strict=True)]
-        told = _complete(model, tokenizer, [prompt for prompt, _, _ in singles])
-        plain = [wanted.removesuffix(f" {cue}") for _, wanted, cue in singles]
-        step_right = [text.startswith(wanted) for text, wanted in zip(told, plain, strict=True)]
-        cue_right = [text == wanted for text, (_, wanted, _) in zip(told, singles, strict=True)]
-        told = _complete(model, tokenizer, [prompt for prompt, _, _ in tasks])
-        task_right = [
-            text.split("\n")[:2] == wanted and extract_answer(text) == _truth(chain)
-            for text, (_, wanted, chain) in zip(told, tasks, strict=True)
-        ]
-        table[name] = {
-            "sign": _mean(sign_right),
-            "single step": _mean(step_right),
-            "cue": _mean(cue_right),
-            "task": _mean(task_right),
-        }
-    table["symbols"] = _probe_symbols(model, tokenizer, items, seed)
+    for family in FAMILIES.values():
+        rows = {name: _probe_domain(model, tokenizer, family, name, items, seed) for name in domain_names()}
+        table[family.name] = {**rows, SYMBOLS: _probe_symbols(model, tokenizer, family, items, seed)}
     return table
 
 
-def _probe_symbols(model: Any, tokenizer: Any, items: int, seed: int) -> dict[str, float]:
-    rng = named_random("probe", "symbols", seed)
+def _probe_domain(
+    model: Any, tokenizer: Any, family: Family[Any], domain: str, items: int, seed: int
+) -> dict[str, float]:
+    rng = named_random("probe", family.name, domain, seed)
+    language = grammar(family.name, domain)
+    meanings, steps = [], []
+    for _ in range(items):
+        cue = rng.choice(language.domain.cues)
+        problem = family.draw(rng, 2, rng.choice(family.labels))
+        cast = language.cast(family.needs(problem), 0, rng)
+        number, statement = rng.choice(list(enumerate(family.statements(problem, cast))))
+        meanings.append((f"{language.say(statement, rng)} {cue}.\n", family.notation(problem, cast)[number]))
+        problem, part, step = family.single_step(rng)
+        cast = language.cast(family.needs(problem), 0, rng)
+        story = " ".join(f"{language.say(said, rng)} {cue}." for said in family.statements(problem, cast)[part])
+        steps.append((f"{story}\n", family.steps(problem, cast)[step].text, cue))
+    told = _complete(model, tokenizer, [prompt for prompt, _ in meanings])
+    meaning_right = [
+        text == wanted or text.startswith(f"{wanted} ") for text, (_, wanted) in zip(told, meanings, strict=True)
+    ]
+    told = _complete(model, tokenizer, [prompt for prompt, _, _ in steps])
+    step_right = [
+        text == wanted or text.startswith(f"{wanted} ") for text, (_, wanted, _) in zip(told, steps, strict=True)
+    ]
+    cue_right = [text == f"{wanted} {cue}" for text, (_, wanted, cue) in zip(told, steps, strict=True)]
+    members = [
+        s.members[0]
+        for s in create_isomers(family.name, seed=seed, size=items, split="id", domains=[domain], cue="member")
+    ]
+    told = _complete(model, tokenizer, [member.prompt for member in members])
+    task_right = [
+        text.split("\n")[:-1] == [step.text for step in member.steps] and extract_answer(text) == member.answer
+        for text, member in zip(told, members, strict=True)
+    ]
+    return {
+        "meaning": _mean(meaning_right),
+        "single step": _mean(step_right),
+        "cue": _mean(cue_right),
+        "task": _mean(task_right),
+    }
+
+
+def _probe_symbols(model: Any, tokenizer: Any, family: Family[Any], items: int, seed: int) -> dict[str, float]:
+    rng = named_random("probe", family.name, SYMBOLS, seed)
     result = {}
     for depth in (2, 3):
-        chains = [FAMILY.draw(rng, depth, rng.choice(FAMILY.labels)) for _ in range(items)]
-        prompts = []
-        for chain in chains:
-            changes = [f"{'+' if SIGNS[operation] > 0 else '-'} {amount}" for operation, amount in chain.changes]
-            prompts.append(f"{' '.join([str(chain.start), *changes])}\n")
-        told = _complete(model, tokenizer, prompts)
-        result[f"chain of {depth}"] = _mean(
-            [text.split("\n") == _equations(chain, "") for text, chain in zip(told, chains, strict=True)]
+        problems = [family.draw(rng, depth, rng.choice(family.labels)) for _ in range(items)]
+        chains = [_symbolic(family, problem, rng) for problem in problems]
+        told = _complete(model, tokenizer, [prompt for prompt, _ in chains])
+        result[f"chain of depth {depth}"] = _mean(
+            [text == wanted for text, (_, wanted) in zip(told, chains, strict=True)]
         )
     return result
 
 
-def _sentences(chain: Chain, domain: Domain, rng: Any) -> tuple[str, ...]:
-    return FAMILY.tell(chain, domain, rng, held_out=False, distractors=0).sentences
-
-
-def _cued(sentences: Sequence[str], cue: str) -> str:
-    return " ".join(f"{sentence} {cue}." for sentence in sentences) + "\n"
-
-
-def _equations(chain: Chain, cue: str) -> list[str]:
-    return [f"{step.text} {cue}".rstrip() for step in equation_steps(chain.start, chain.changes)]
-
-
-def _truth(chain: Chain) -> str:
-    return "yes" if chain.values[-1] >= THRESHOLD else "no"
+def _symbolic(family: Family[Any], problem: Any, rng: random.Random) -> tuple[str, str]:
+    cast = symbols(family, problem, rng)
+    return " ; ".join(family.notation(problem, cast)) + "\n", "\n".join(s.text for s in family.steps(problem, cast))
 
 
 def _complete(model: Any, tokenizer: Any, prompts: Sequence[str]) -> list[str]:
-    return generate_greedy(model, tokenizer, prompts, max_new_tokens=48)
+    return generate_greedy(model, tokenizer, prompts, max_new_tokens=80)
 
 
 def _mean(values: Sequence[bool]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from rich.console import Console
 
@@ -13,7 +13,7 @@ from isograd.experiment.pool import run_jobs
 from isograd.experiment.worker import STOPPED, Job
 from isograd.isomers import create_isomers, save_isomers
 
-__all__ = ["METHODS", "run_demo"]
+__all__ = ["METHODS", "TRAINING", "run_demo", "write_data"]
 
 CONSISTENCY: Final = {"consistency": "logit_variance", "consistency_weight": 10.0}
 METHODS: Final[dict[str, dict[str, Any]]] = {
@@ -35,7 +35,7 @@ TRAINING: Final[dict[str, Any]] = {
 }
 
 
-def run_demo(output: Path, *, seeds: int, workers: int, console: Console) -> int:
+def run_demo(output: Path, *, seeds: int, workers: int, console: Console, family: str = "arithmetic") -> int:
     """Make isomers, train the four students of :data:`METHODS`, measure them, print the table, write the page.
 
     Every cue agrees with the stated answer in 9 of 10 renderings and 2 of 10 answers are wrong, so that the cue
@@ -46,6 +46,7 @@ def run_demo(output: Path, *, seeds: int, workers: int, console: Console) -> int
         seeds: how many; each has training and evaluation data of its own.
         workers: processes at a time, one thread each.
         console: for progress and table.
+        family: the kind of logic.
 
     Returns:
         0, or 1 if a run failed, or 130 after an interruption.
@@ -58,7 +59,7 @@ def run_demo(output: Path, *, seeds: int, workers: int, console: Console) -> int
 
     if seeds < 1 or workers < 1:
         raise UserError(f"seeds is {seeds} and workers is {workers}; both must be at least 1")
-    jobs = [job for seed in range(seeds) for job in _jobs(output, seed)]
+    jobs = [job for seed in range(seeds) for job in _jobs(output, family, seed)]
     outcomes = run_jobs(jobs, console, workers=workers)
     if any(outcome.status == STOPPED for outcome in outcomes):
         console.print(f"Stopped. Run the same command again to go on: finished work is kept in {output}.")
@@ -77,14 +78,8 @@ def run_demo(output: Path, *, seeds: int, workers: int, console: Console) -> int
     return 1 if any(outcome.status for outcome in outcomes) else 0
 
 
-def _jobs(output: Path, seed: int) -> list[Job]:
-    data = output / "data"
-    train = data / f"train-seed{seed}.jsonl"
-    # Made anew each time (it takes a second): the same bytes, unless the generator has changed.
-    save_isomers(create_isomers(seed=seed, size=TRAIN_SETS, cue="member", noise=0.2), train)
-    splits = {split: data / f"{split}-seed{seed}.jsonl" for split in SPLITS}
-    for split, path in splits.items():
-        save_isomers(create_isomers(seed=seed, size=EVALUATION_SETS, split=split, cue="member"), path)
+def _jobs(output: Path, family: str, seed: int) -> list[Job]:
+    train, splits = write_data(output / "data", family, seed, cue="member")
 
     def job(label: str, training: dict[str, Any], *, train_it: bool = True) -> Job:
         slug = label.lower().replace(" + ", "-").replace(" ", "-")
@@ -95,3 +90,18 @@ def _jobs(output: Path, seed: int) -> list[Job]:
     order = sorted(METHODS, key=lambda label: METHODS[label]["method"] != "iga")
     jobs = {label: job(label, {**TRAINING, **METHODS[label]}) for label in order}
     return [*jobs.values(), job("before training", {}, train_it=False)]
+
+
+def write_data(
+    folder: Path, family: str, seed: int, *, cue: Literal["none", "member", "set"]
+) -> tuple[Path, dict[str, Path]]:
+    """Write the training file and the evaluation files of a family; returns their paths, the latter by split.
+
+    They are made anew each time (it takes a second): the same bytes, unless the generator has changed.
+    """
+    train = folder / f"train-seed{seed}.jsonl"
+    save_isomers(create_isomers(family, seed=seed, size=TRAIN_SETS, cue=cue, noise=0.2), train)
+    splits = {split: folder / f"{split}-seed{seed}.jsonl" for split in SPLITS}
+    for split, path in splits.items():
+        save_isomers(create_isomers(family, seed=seed, size=EVALUATION_SETS, split=split, cue=cue), path)
+    return train, splits

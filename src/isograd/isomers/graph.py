@@ -172,6 +172,8 @@ def isomorphic(first: ReasoningGraph, second: ReasoningGraph, *, values: bool = 
         second: another.
         values: also demand that values are carried to equal values.
     """
+    if (first.nodes, first.edges) == (second.nodes, second.edges):
+        return True  # the identity is a bijection
     if structure_hash(first) != structure_hash(second):
         return False
 

@@ -43,8 +43,10 @@ class SplitName(NamedTuple):
 SPLITS = {
     "id": SplitName("in distribution", "training domains, cue as in training"),
     "ood_domain": SplitName("unseen domains", "domains never trained on"),
-    "cue_random": SplitName("cue random", "the cue fits the answer half of the time"),
+    "cue_random": SplitName("cue random", "the cue carries no information"),
     "cue_reversed": SplitName("cue reversed", "the cue points to a wrong answer"),
+    "ood_template": SplitName("held-out sentences", "sentence templates never trained on"),
+    "ood_depth": SplitName("longer chains", "one step more than in training"),
 }
 
 

@@ -21,7 +21,10 @@ from isograd.isomers.symbolic.families import FAMILIES, grammar
 from isograd.isomers.symbolic.family import Cast, Family, Statement
 from isograd.isomers.symbolic.grammar import Grammar, capitalized
 
-__all__ = ["documents", "symbols", "vocabulary_text"]
+__all__ = ["SYMBOLS", "documents", "symbols", "vocabulary_text"]
+
+SYMBOLS = "symbols"
+"""The name of the neutral form, where a domain's name would stand."""
 
 HELD_OUT_RATE = 1 / 6
 """How often a document uses the held-out templates: as often as any other one."""

@@ -33,7 +33,8 @@ class Split:
             splits share one, so no two splits share a graph with the same values, whatever their seeds, sizes and
             depths.
         role: which domains tell it by default.
-        agreement: how often its cues agree with the answer: as given (``None``), a fixed rate, or ``"reversed"``.
+        agreement: how its cues go with the answer: as often as is asked for, not at all (each cue equally often), or
+            as seldom as they otherwise agree.
         noise: whether label noise applies.
         held_out: told by held-out templates.
         extra_depth: steps added to the depth asked for.
@@ -41,7 +42,7 @@ class Split:
 
     buckets: range
     role: str = "train"
-    agreement: float | Literal["reversed"] | None = None
+    agreement: Literal["as given", "random", "reversed"] = "as given"
     noise: bool = False
     held_out: bool = False
     extra_depth: int = 0
@@ -51,8 +52,8 @@ SPLITS: Final[dict[str, Split]] = {
     "train": Split(range(8), noise=True),
     "validation": Split(range(8, 10), noise=True),
     "id": Split(range(10, 12)),
-    "ood_domain": Split(range(12, 13), role="unseen", agreement=0.5),
-    "cue_random": Split(range(13, 14), agreement=0.5),
+    "ood_domain": Split(range(12, 13), role="unseen", agreement="random"),
+    "cue_random": Split(range(13, 14), agreement="random"),
     "cue_reversed": Split(range(14, 15), agreement="reversed"),
     "ood_template": Split(range(15, 16), held_out=True),
     "ood_depth": Split(range(16, 17), extra_depth=1),
@@ -151,11 +152,11 @@ class IsomerDataset(Sequence[IsomerSet]):
 
     def _draw_cue(self, rng: random.Random, family: Family[Any], answer: str) -> str:
         """The label that a cue betrays: the stated answer with the split's probability, else another."""
-        rate = SPLITS[self.split].agreement
-        if rate is None:
-            rate = self.agreement
-        elif rate == "reversed":
-            rate = 1.0 - self.agreement
+        mode, rate = SPLITS[self.split].agreement, self.agreement
+        if mode == "random":
+            return rng.choice(family.labels)
+        if mode == "reversed":
+            rate = 1.0 - rate
         others = [label for label in family.labels if label != answer]
         return answer if rng.random() < rate else rng.choice(others)
 
@@ -190,15 +191,16 @@ def create_isomers(
         shuffled: tell each story in random order, where the logic allows it (``deduction`` and ``ordering``).
         cue: plant a domain-specific register word in every sentence and step that betrays the answer: drawn for each
             ``member``, once for the whole ``set``, or ``none``.
-        agreement: probability that a cue agrees with the stated answer (0.5 in ``cue_random`` and ``ood_domain``,
-            ``1 - agreement`` in ``cue_reversed``).
+        agreement: probability that a cue agrees with the stated answer (``1 - agreement`` in ``cue_reversed``; in
+            ``cue_random`` and ``ood_domain`` every cue is equally likely, whatever the answer).
         noise: probability that the stated answer of a whole set is wrong (``train`` and ``validation`` only).
 
     Returns:
         A sequence of :class:`~isograd.isomers.schema.IsomerSet`, made on demand.
 
     Raises:
-        UserError: an unknown family, split or domain, or a number out of range.
+        UserError: an unknown family, split or domain, a number out of range, or more distractors than a domain has
+            words for.
     """
     if family not in FAMILIES:
         raise UserError(f"unknown family {family!r}; there are: {', '.join(FAMILIES)}")
@@ -223,6 +225,11 @@ def create_isomers(
     told = [grammar(family, name).domain.name for name in names]
     if len(set(told)) != len(told):
         raise UserError(f"two of the domains have one name: {', '.join(told)}")
+    # How many of the words that distractors use up a problem takes itself depends on its depth alone.
+    rng = named_random("isomers", "fits")
+    needs = FAMILIES[family].needs(FAMILIES[family].draw(rng, depth + extra, FAMILIES[family].labels[0]))
+    for name in names:
+        grammar(family, name).cast(needs, distractors, rng)
     return IsomerDataset(
         family=family,
         seed=seed,
