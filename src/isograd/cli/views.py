@@ -11,11 +11,19 @@ from rich.table import Table
 from rich.text import Text
 
 from isograd.common.errors import UserError
-from isograd.isomers import IsomerSet
-from isograd.isomers.verify import Verification
+from isograd.isomers import Fault, IsomerSet
+from isograd.isomers.verify import Verdict, Verification
 from isograd.student.corpus import SYMBOLS
 
-__all__ = ["benchmarks_view", "metrics_view", "named_files", "probe_view", "set_view", "verification_view"]
+__all__ = [
+    "benchmarks_view",
+    "metrics_view",
+    "named_files",
+    "probe_view",
+    "set_view",
+    "verdict_line",
+    "verification_view",
+]
 
 
 def named_files(option: str, values: Sequence[str]) -> dict[str, Path]:
@@ -83,6 +91,15 @@ def probe_view(tables: Mapping[str, Mapping[str, Mapping[str, float]]], items: i
     return Group(*views)
 
 
+def verdict_line(file: Path, verdict: Verdict) -> str:
+    """Why a line was rejected, in one line: file, line number, field and mend, or the first reason."""
+    first, *more = verdict.rejections
+    if isinstance(first, Fault):
+        return f"{file}:{first}"
+    rest = f" (and {len(more)} more)" if more else ""
+    return f"{file}:{verdict.line}: {first.reason}: {first.where}: {first.detail}{rest}"
+
+
 def verification_view(summary: Verification) -> RenderableType:
     """What a file of isomer sets is made of and how it fared."""
     families = Table(title="Sets by family")
@@ -103,7 +120,7 @@ def verification_view(summary: Verification) -> RenderableType:
     composition.add_row("different graphs with values", f"{len(summary.graphs):,}")
     views: list[RenderableType] = [families, composition]
     if summary.overlap:
-        overlap = Table(title="Overlap of content words (Jaccard, upper ends of bins of 0.01)")
+        overlap = Table(title="Jaccard overlap of content words, rounded up")
         for title in ("domains", "pairs", "median", "95%", "largest"):
             overlap.add_column(title, justify="left" if title == "domains" else "right")
         for pair, histogram in sorted(summary.overlap.items()):
@@ -111,7 +128,7 @@ def verification_view(summary: Verification) -> RenderableType:
             overlap.add_row(Text(", ".join(pair)), f"{histogram.total():,}", *shares)
         views.append(overlap)
     if summary.reasons:
-        reasons = Table(title="Why sets and lines were rejected (one may have several reasons)")
+        reasons = Table(title="Reasons of rejection")
         reasons.add_column("reason")
         reasons.add_column("count", justify="right")
         for reason, count in summary.reasons.most_common():

@@ -18,7 +18,14 @@ from isograd.isomers.schema import (
     Span,
     Step,
 )
-from isograd.isomers.symbolic import FAMILIES, SPLITS, IsomerDataset, create_isomers
+from isograd.isomers.symbolic import (
+    FAMILIES,
+    SPLITS,
+    IsomerDataset,
+    check_domain,
+    create_curriculum,
+    create_isomers,
+)
 from isograd.isomers.views import to_prompts, to_rows, true_answer
 
 if TYPE_CHECKING:
@@ -40,6 +47,8 @@ __all__ = [
     "ReasoningGraph",
     "Span",
     "Step",
+    "check_domain",
+    "create_curriculum",
     "create_isomers",
     "dataset_card",
     "from_dataset",

@@ -138,7 +138,8 @@ class LeakageIndex:
         Sets of one generator share sentences by design, so single members look alike by chance while a copied set
         looks alike throughout. Of the ``n`` members that an isomer set can have in common with the given texts,
         ``leak_ngram8`` and ``leak_template`` therefore ask for more than half, and ``leak_ngram13`` for all, because
-        one sentence with the same numbers can have 13 words. One is enough for ``leak_exact``, and for every reason
+        one sentence with the same numbers can have 13 words; where both graphs are known and differ, 13 words count
+        for nothing. One is enough for ``leak_exact``, and for every reason
         where the item is a benchmark row.
 
         Args:
@@ -158,6 +159,8 @@ class LeakageIndex:
                 found[self._owner[number], reason].append((index, number, detail))
         for (place, reason), matches in found.items():
             item = self._items[place]
+            if reason is LeakReason.NGRAM13 and graph_key is not None and item.graph_key not in (None, graph_key):
+                continue  # two problems that are known to differ may well share a sentence
             alike = min(len({index for index, _, _ in matches}), len({number for _, number, _ in matches}))
             if alike >= _members_needed(reason, item, len(texts)):
                 leaks.append((place, reason, matches[0][2]))
