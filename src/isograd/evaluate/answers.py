@@ -6,19 +6,13 @@ import re
 from decimal import Decimal, InvalidOperation
 
 from isograd.isomers import Isomer
+from isograd.isomers.answers import ANSWER_LINE, extract_answer
 from isograd.isomers.schema import ANSWER_PREFIX, Step
 
 __all__ = ["chain_correct", "extract_answer", "extract_number", "same_number"]
 
-_ANSWER = re.compile(rf"^{re.escape(ANSWER_PREFIX.strip())}(.*)$", re.MULTILINE)
 # A hyphen right after a digit is a minus sign between two numbers or a range, not the sign of the second number.
 _NUMBER = re.compile(r"(?:(?<!\d)-)?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
-
-
-def extract_answer(completion: str) -> str | None:
-    """What stands after the last ``Answer:`` of a completion, or ``None`` where there is none."""
-    found = _ANSWER.findall(completion)
-    return found[-1].strip() or None if found else None
 
 
 def chain_correct(completion: str, member: Isomer) -> bool:
@@ -27,7 +21,7 @@ def chain_correct(completion: str, member: Isomer) -> bool:
     Cue words are no part of the reasoning, so each reference step is compared up to the end of its value. Blank lines,
     and whatever follows the last answer, do not count.
     """
-    answers = list(_ANSWER.finditer(completion))
+    answers = list(ANSWER_LINE.finditer(completion))
     before = completion[: answers[-1].start()] if answers else completion
     lines = [line for line in before.split("\n") if line.strip() and not line.startswith(ANSWER_PREFIX.strip())]
     wanted = [_up_to_value(step, member.cue) for step in member.steps]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from isograd.common.lazy import lazy_attributes
+from isograd.isomers.answers import score_answer
 from isograd.isomers.files import iter_isomers, load_isomers, save_isomers
 from isograd.isomers.reading import Fault, read_lines
 from isograd.isomers.schema import (
@@ -58,6 +59,7 @@ __all__ = [
     "push_to_hub",
     "read_lines",
     "save_isomers",
+    "score_answer",
     "to_dataset",
     "to_prompts",
     "to_rows",
