@@ -11,7 +11,7 @@ from isograd.distill.sampler import DomainBatchSampler, IsomerSampler, group_set
 def test_groups_are_whole_and_in_domain_order() -> None:
     ids = ["b", "a", "b", "a"]
     domains = ["law", "medicine", "medicine", "law"]
-    assert group_sets(ids, domains) == [[3, 1], [0, 2]]
+    assert group_sets(ids, domains) == [[0, 2], [3, 1]]
 
 
 def test_a_domain_told_twice_is_refused() -> None:
@@ -39,6 +39,13 @@ def test_every_batch_holds_whole_sets(count: int, members: int, per_batch: int, 
     for start in range(0, len(rows), members):
         assert rows[start : start + members] in sets
     assert list(sampler) == rows
+
+
+def test_a_curriculum_keeps_its_order() -> None:
+    sampler = IsomerSampler([[0, 1], [2, 3], [4, 5]], 1, 0, shuffled=False)
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        assert list(sampler) == [0, 1, 2, 3, 4, 5]
 
 
 def test_epochs_and_seeds_differ() -> None:

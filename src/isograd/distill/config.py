@@ -15,6 +15,7 @@ class IsomerSFTConfig(SFTConfig):
     """``SFTConfig`` plus a gradient method and the isomer-consistency term.
 
     ``packing`` and ``padding_free`` are refused: the rows of a micro-batch must stay rows.
+    ``train_sampling_strategy="sequential"`` keeps isomer sets in their order, easy to hard in a curriculum.
 
     Args:
         method: name of the gradient method, a key of ``isograd.gradients.METHODS``.

@@ -70,6 +70,11 @@ def refuse_inexact(args: Any, others: dict[str, Any]) -> None:
     for name in ("packing", "padding_free", "eval_packing"):
         if getattr(args, name):
             raise UserError(f"{name} mixes rows of different domains in one sequence; set {name} to false")
+    if args.train_sampling_strategy not in ("random", "sequential"):
+        raise UserError(
+            f"train_sampling_strategy {args.train_sampling_strategy!r} would tear sets apart; "
+            "use 'random', or 'sequential' for a curriculum"
+        )
     if args.consistency is not None and args.truncation_mode == "keep_end":
         raise UserError("truncation_mode 'keep_end' moves the aligned spans; use 'keep_start'")
     if args.label_smoothing_factor:

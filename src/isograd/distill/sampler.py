@@ -13,7 +13,7 @@ __all__ = ["DomainBatchSampler", "IsomerSampler", "group_sets"]
 
 
 def group_sets(set_ids: Sequence[str], domains: Sequence[str]) -> list[list[int]]:
-    """Row indices of each set, members in alphabetical order of their domains.
+    """Row indices of each set, in the order of their first rows; members in alphabetical order of their domains.
 
     Args:
         set_ids: the set of each row.
@@ -36,22 +36,24 @@ def group_sets(set_ids: Sequence[str], domains: Sequence[str]) -> list[list[int]
                 f"isomer set {set_id!r} lacks {', '.join(lacking)}: all sets must hold the same domains. "
                 "Rows cut off by max_length are dropped: raise it if that is the reason"
             )
-    return [[members[name] for name in wanted] for _, members in sorted(groups.items())]
+    return [[members[name] for name in wanted] for members in groups.values()]
 
 
 class IsomerSampler(Sampler[int]):
-    """Shuffles whole sets: the rows of a set follow one another, so a batch size divisible by K keeps sets whole.
+    """Keeps sets whole: the rows of a set follow one another, so a batch size divisible by K never tears one apart.
 
-    The order of epoch e is a function of (seed, e) alone, so a resumed run sees the same batches.
+    The shuffled order of epoch e is a function of (seed, e) alone, so a resumed run sees the same batches.
 
     Args:
         sets: row indices of each set, all of one length K.
         sets_per_batch: sets in one micro-batch; sets left over at the end of an epoch are left out.
         seed: of the named generator.
+        shuffled: ``False`` keeps the order given in every epoch: a curriculum.
     """
 
-    def __init__(self, sets: Sequence[Sequence[int]], sets_per_batch: int, seed: int) -> None:
+    def __init__(self, sets: Sequence[Sequence[int]], sets_per_batch: int, seed: int, *, shuffled: bool = True) -> None:
         self.sets = sets
+        self.shuffled = shuffled
         self.count = len(sets) // sets_per_batch * sets_per_batch
         self.seed = seed
         self.epoch = 0
@@ -70,7 +72,8 @@ class IsomerSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         order = list(range(len(self.sets)))
-        named_random("distill", "set order", self.seed, self.epoch).shuffle(order)
+        if self.shuffled:
+            named_random("distill", "set order", self.seed, self.epoch).shuffle(order)
         for index in order[: self.count]:
             yield from self.sets[index]
 

@@ -152,7 +152,11 @@ class IsomerSFTTrainer(SFTTrainer):
         domains = dataset[self.args.domain_column]
         per_domain = self.args.per_device_train_batch_size // len(self.domains)
         if self._sets:
-            return IsomerSampler(group_sets(dataset["set_id"], domains), per_domain, self.args.seed)
+            sets = group_sets(dataset["set_id"], domains)
+            shuffled = self.args.train_sampling_strategy == "random"
+            return IsomerSampler(sets, per_domain, self.args.seed, shuffled=shuffled)
+        if self.args.train_sampling_strategy != "random":
+            raise UserError("train_sampling_strategy 'sequential' is for isomer sets; these rows have no set_id")
         return DomainBatchSampler(domains, per_domain, self.args.seed)
 
     def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device) -> Any:
