@@ -168,6 +168,8 @@ class Arithmetic(Family[Chain]):
         cast["items"] = [one((s.fields["items"] for s in told), "kinds of items")]
         if any(s.slot in ("receive", "send") for s in story):
             cast["partner"] = [one((s.fields["partner"] for s in story if "partner" in s.fields), "partners")]
+        if not all(1 <= value <= LARGEST for value in chain.values):
+            raise Unreadable(f"a quantity is below 1 or above {LARGEST}")
         return chain, cast
 
 

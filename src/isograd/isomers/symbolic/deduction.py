@@ -235,6 +235,8 @@ class Deduction(Family[Rules]):
             premises, (last, affirmed) = ready[0]
             if last in numbers or last in known:
                 raise Unreadable(f"the trait {last!r} has two sources")
+            if premises != sorted(premises, key=lambda literal: _rank(literal[1], known.get(literal[0]))):
+                raise Unreadable("the premises of a rule are not in the order in which they are said")
             for trait, _ in premises:
                 numbers.setdefault(trait, len(numbers))
             numbers[last] = len(numbers)
@@ -258,8 +260,7 @@ def _build(main: bool, forms: Sequence[tuple[bool, tuple[bool, bool] | None, boo
         premises: list[tuple[bool, bool | None]] = [(wanted, main if last is None else None)]
         if side is not None:
             premises.append(side)
-        # Affirmed before denied, for "not a and b" could be misheard; then derived before stated, true before false.
-        premises.sort(key=lambda premise: (not premise[0], premise[1] is not None, not premise[1]))
+        premises.sort(key=lambda premise: _rank(*premise))
         literals: list[Literal] = []
         for demanded, stated in premises:
             if stated is None:
@@ -272,6 +273,12 @@ def _build(main: bool, forms: Sequence[tuple[bool, tuple[bool, bool] | None, boo
         last, count = count, count + 1
         rules.append(Rule(tuple(literals), (last, result)))
     return Rules(tuple(facts), tuple(rules))
+
+
+def _rank(wanted: bool, stated: bool | None) -> tuple[bool, bool, bool]:
+    """Where a premise is said: affirmed before denied, for "not a and b" could be misheard; then derived before stated,
+    true before false."""
+    return not wanted, stated is not None, not stated
 
 
 def _letter(truth: bool) -> str:

@@ -17,7 +17,8 @@ Problem = TypeVar("Problem", bound=Hashable)
 Cast = Mapping[str, Sequence[str]]
 """The words chosen for one telling: for each word list of the family, as many different entries as it needs."""
 
-NUMBER = r"\d+"
+NUMBER = r"[1-9][0-9]{0,3}"
+"""A number in a sentence, as a regular expression."""
 
 MIN_TEMPLATES = 6
 """Fewest entries of a template slot: five to train on and the last one held out for the ``ood_template`` split."""

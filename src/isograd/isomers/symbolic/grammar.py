@@ -69,6 +69,8 @@ class Grammar:
         Raises:
             Unreadable: no template of the domain makes it, or templates of different meaning do.
         """
+        if sentence != capitalized(sentence):
+            raise Unreadable(f"{sentence!r} begins with a small letter")
         found: list[Statement] = []
         # Where a template begins with a placeholder, the telling alone may have capitalized the first letter.
         lowered = sentence[:1].lower() + sentence[1:]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from isograd.isomers.schema import ANSWER_PREFIX, Isomer, Span, Step
-from isograd.isomers.symbolic.family import Unreadable
+from isograd.isomers.symbolic.family import Cast, Statement, Unreadable
 from isograd.isomers.symbolic.grammar import Grammar
 
 __all__ = ["Reading", "read_member", "tell_member"]
@@ -88,13 +89,32 @@ def read_member(member: Isomer, grammar: Grammar) -> Reading:
     """
     *sentences, question = member.problem.split(". ")
     story = []
+    suffix = f" {member.cue}" if member.cue else ""
     for sentence in sentences:
-        if member.cue and not sentence.endswith(f" {member.cue}"):
+        if not sentence.endswith(suffix):
             raise Unreadable(f"{sentence!r} lacks the cue {member.cue!r}")
-        story.append(grammar.read(sentence.removesuffix(f" {member.cue}")))
+        story.append(grammar.read(sentence.removesuffix(suffix)))
     asked = grammar.read(question)
     matters = [statement for statement in story if statement.slot != "distractor"]
     if asked.slot != "question" or any(statement.slot == "question" for statement in story):
         raise Unreadable("a problem is a story and, last, one question")
     problem, cast = grammar.family.understand(matters, asked)
+    _check_distractors([statement for statement in story if statement.slot == "distractor"], cast, grammar)
     return Reading(problem, grammar.family.steps(problem, cast), len(story) - len(matters))
+
+
+def _check_distractors(distractors: Sequence[Statement], cast: Cast, grammar: Grammar) -> None:
+    """Each must be about something else: said of what the story is about, it would be a fact and no distractor.
+
+    Raises:
+        Unreadable: one is about what the story, or another one, is about.
+    """
+    extra = grammar.family.extra
+    if extra is None:
+        return
+    about = set(cast[extra])
+    for statement in distractors:
+        (word,) = (value for name, value in statement.fields.items() if grammar.family.fields[name] == f"@{extra}")
+        if word in about:
+            raise Unreadable(f"a distractor is about {word!r}, as another sentence is")
+        about.add(word)

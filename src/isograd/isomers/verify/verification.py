@@ -13,12 +13,12 @@ from typing import IO, Any
 
 from isograd.common.errors import UserError
 from isograd.common.files import atomic_writer
-from isograd.isomers.questions import iter_questions
-from isograd.isomers.reading import Fault, read_lines
-from isograd.isomers.schema import IsomerSet
+from isograd.isomers.reading import JSON_LINES, Fault, read_lines, suffix_of
+from isograd.isomers.schema import Isomer, IsomerSet
 from isograd.isomers.symbolic.domains import load_domain
+from isograd.isomers.verify.against import evaluation_items
 from isograd.isomers.verify.checks import MAX_OVERLAP, Finding, Reason, check_set, overlaps
-from isograd.isomers.verify.leakage import EvaluationItem, LeakageIndex, graph_key
+from isograd.isomers.verify.leakage import LeakageIndex, graph_key
 from isograd.isomers.verify.text import ngrams, normalize
 
 __all__ = ["Verdict", "Verification", "Verifier", "evaluation_items", "verify_file"]
@@ -139,6 +139,7 @@ class Verifier:
         self._unique_graphs = unique_graphs
         self._domains = domains
         self._texts: dict[int, int] = {}
+        self._graphs: set[int] = set()
 
     def judge(self, line: int, item: IsomerSet | Fault) -> Verdict:
         """The verdict on one line, counted in ``summary``."""
@@ -147,84 +148,61 @@ class Verifier:
             summary.unreadable += 1
             summary.reasons["unreadable"] += 1
             return Verdict(line, None, (item,))
-        found = check_set(item, max_overlap=self._max_overlap, domains=self._domains)
+        shared = overlaps(item)
+        found = check_set(item, max_overlap=self._max_overlap, domains=self._domains, shared=shared)
         key = graph_key(item.graph)
-        found += self._duplicates(line, item, key)
         if self._against is not None:
             found += [
                 Finding(leak.reason, f"{leak.file}:{leak.line}", leak.detail)
                 for leak in self._against.find([member.problem for member in item.members], key)
             ]
+        graph = None if key is None else int(key, 16) >> 32
+        texts = [_text_key(member) for member in item.members]
+        found += self._duplicates(texts, graph)
         verdict = Verdict(line, item.id, tuple(found))
-        self._count(item, verdict)
+        if verdict.passed:
+            # What was rejected does not stand in the way of its own correction.
+            for text in texts:
+                self._texts.setdefault(text, line)
+            if self._unique_graphs and graph is not None:
+                self._graphs.add(graph)
+        self._count(item, verdict, graph, shared)
         return verdict
 
-    def _duplicates(self, line: int, item: IsomerSet, key: str | None) -> Iterator[Finding]:
+    def _duplicates(self, texts: Sequence[int], graph: int | None) -> Iterator[Finding]:
         """Told before: most members word for word, whatever the id. One alone can coincide among many sets."""
-        earlier: Counter[int] = Counter()
-        for member in item.members:
-            words = normalize(f"{member.domain} {member.problem}").split()
-            first = self._texts.setdefault(next(ngrams(words, len(words))), line)
-            if first != line:
-                earlier[first] += 1
+        earlier = Counter(self._texts[text] for text in texts if text in self._texts)
         for first, count in earlier.most_common(1):
-            if count >= min(2, len(item.members)):
+            if count >= min(2, len(texts)):
                 yield Finding(Reason.DUPLICATE, "members", f"{count} of them are told word for word in line {first}")
-        if key is not None:
-            graph = int(key, 16) >> 32
-            if self._unique_graphs and graph in self.summary.graphs:
-                yield Finding(Reason.DUPLICATE, "graph", "an earlier set has the same graph with the same values")
-            self.summary.graphs.add(graph)
+        if graph in self._graphs:
+            yield Finding(Reason.DUPLICATE, "graph", "an earlier set has the same graph with the same values")
 
-    def _count(self, item: IsomerSet, verdict: Verdict) -> None:
+    def _count(
+        self, item: IsomerSet, verdict: Verdict, graph: int | None, shared: Mapping[tuple[str, str], float]
+    ) -> None:
         summary = self.summary
         summary.sets += 1
         summary.passed += verdict.passed
         summary.unchecked += any(
             isinstance(f.reason, Reason) and not f.reason.rejects for f in verdict.findings if isinstance(f, Finding)
         )
-        summary.reasons.update({str(f.reason) for f in verdict.rejections})
+        summary.reasons.update({str(f.reason) for f in verdict.rejections if isinstance(f, Finding)})
         summary.sizes[len(item.members)] += 1
         family = summary.families.setdefault(item.family, [0, 0])
         family[0] += 1
         family[1] += verdict.passed
         summary.domains.update(item.domains)
-        for pair, share in overlaps(item).items():
+        if graph is not None:
+            summary.graphs.add(graph)
+        for pair, share in shared.items():
             ordered = (min(pair), max(pair))
             summary.overlap.setdefault(ordered, Counter())[-int(-share * BINS // 1)] += 1
 
 
-def evaluation_items(path: str | os.PathLike[str]) -> Iterator[EvaluationItem]:
-    """What a file of evaluation data holds: isomer sets, or rows of a benchmark in its native format.
-
-    Args:
-        path: a file, or ``FORMAT=FILE`` where the rows do not tell their format.
-
-    Raises:
-        UserError: no such file, a broken line, or an unknown format.
-    """
-    form, sign, name = str(path).partition("=")
-    if not sign:
-        form, name = "", str(path)
-    if not form and _holds_sets(Path(name)):
-        for line, item in read_lines(name):
-            if isinstance(item, Fault):
-                raise UserError(f"{name}:{item}")
-            yield EvaluationItem(name, line, tuple(m.problem for m in item.members), graph_key(item.graph))
-        return
-    for line, texts in iter_questions(name, form or None):
-        yield EvaluationItem(name, line, tuple(texts))
-
-
-def _holds_sets(path: Path) -> bool:
-    if path.suffix == ".parquet":
-        return True
-    try:
-        with path.open("rb") as file:
-            first = json.loads(file.readline(1 << 24))
-    except (OSError, ValueError):
-        return False
-    return isinstance(first, dict) and {"graph", "members"} <= first.keys()
+def _text_key(member: Isomer) -> int:
+    words = normalize(f"{member.domain} {member.problem}").split()
+    return next(ngrams(words, len(words)))
 
 
 def verify_file(
@@ -264,16 +242,27 @@ def verify_file(
             index.add(entry)
     own = {load_domain(file).name: file for file in domains}
     verifier = Verifier(index if against else None, max_overlap=max_overlap, unique_graphs=unique_graphs, domains=own)
+    targets = [verdicts, accepted, rejected]
+    if accepted and suffix_of(accepted) != JSON_LINES:
+        raise UserError(f"{accepted}: accepted sets are written as JSON lines; name it *{JSON_LINES}")
+    written = [Path(target).resolve() for target in targets if target]
+    if len(set(written)) < len(written):
+        raise UserError(f"verdicts, accepted and rejected sets need files of their own, not twice {written[0]}")
     with ExitStack() as stack:
-        outputs = [
-            stack.enter_context(atomic_writer(target)) if target else None for target in (verdicts, accepted, rejected)
-        ]
+        outputs = [_opened(stack, target) if target else None for target in targets]
         for line, item in read_lines(path):
             verdict = verifier.judge(line, item)
             _write(outputs, verdict, item)
             if progress is not None:
                 progress(verdict)
     return verifier.summary
+
+
+def _opened(stack: ExitStack, target: str | os.PathLike[str]) -> IO[Any]:
+    try:
+        return stack.enter_context(atomic_writer(target))
+    except OSError as error:
+        raise UserError(f"{target}: cannot be written: {error.strerror or error}") from None
 
 
 def _write(outputs: Iterable[IO[Any] | None], verdict: Verdict, item: IsomerSet | Fault) -> None:
