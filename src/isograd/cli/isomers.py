@@ -29,7 +29,9 @@ def isomers_make(
     domains: Annotated[
         str, typer.Option(help="Comma-separated names or .yaml files; by default those of the split.")
     ] = "",
-    depth: Annotated[int, typer.Option(help="Length of the chain of reasoning.")] = 2,
+    depth: Annotated[
+        int | None, typer.Option(help="Length of the chain of reasoning (default 2, deduction 3).")
+    ] = None,
     distractors: Annotated[int, typer.Option(help="Irrelevant sentences in each problem.")] = 0,
     shuffled: Annotated[bool, typer.Option("--shuffled", help="Tell stories in random order.")] = False,
     levels: Annotated[

@@ -31,9 +31,10 @@ def probe_student(
 
     Returns:
         By family, then by domain, fractions of ``items``: ``meaning`` (one sentence: what it says in symbols),
-        ``single step`` (a story of one step: the right step), ``cue`` (of those steps, those that carry the story's
-        cue word on) and ``task`` (a problem of depth 2: the right chain *and* a right decision; the target task, which
-        pretraining never shows in a domain). Under ``symbols`` the neutral form: chains of depth 2 and 3.
+        ``single step`` (a story of one step and its question: the right step), ``cue`` (of those steps, those that
+        carry the story's cue word on) and ``task`` (a problem of the family's usual depth: the right chain *and* a
+        right decision; the target task, which pretraining never shows in a domain). Under ``symbols`` the neutral
+        form: chains of depth 2 and 3.
     """
     table = {}
     for family in FAMILIES.values():
@@ -50,14 +51,15 @@ def _probe_domain(
     meanings, steps = [], []
     for _ in range(items):
         cue = rng.choice(language.domain.cues)
-        problem = family.draw(rng, 2, rng.choice(family.labels))
+        problem = family.draw(rng, family.depth, rng.choice(family.labels))
         cast = language.cast(family.needs(problem), 0, rng)
         number, statement = rng.choice(list(enumerate(family.statements(problem, cast))))
         meanings.append((f"{language.say(statement, rng)} {cue}.\n", family.notation(problem, cast)[number]))
         problem, part, step = family.single_step(rng)
         cast = language.cast(family.needs(problem), 0, rng)
         story = " ".join(f"{language.say(said, rng)} {cue}." for said in family.statements(problem, cast)[part])
-        steps.append((f"{story}\n", family.steps(problem, cast)[step].text, cue))
+        question = language.say(family.question(problem, cast), rng)
+        steps.append((f"{story} {question}\n", family.steps(problem, cast)[step].text, cue))
     told = _complete(model, tokenizer, [prompt for prompt, _ in meanings])
     meaning_right = [
         text == wanted or text.startswith(f"{wanted} ") for text, (_, wanted) in zip(told, meanings, strict=True)

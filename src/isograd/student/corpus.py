@@ -83,13 +83,18 @@ def _meaning(rng: random.Random, family: Family[Any]) -> str:
 
 
 def _single_step(rng: random.Random, family: Family[Any]) -> str:
-    """A story that takes one step, its question sometimes, and that step; never a decision."""
+    """A story that takes one step, its question, and that step; never a decision.
+
+    The question stays away half of the time, but not where one sentence is the story: without it, the sentence is
+    followed by its meaning.
+    """
     language = _language(rng, family)
     problem, part, step = family.single_step(rng)
     cast = language.cast(family.needs(problem), 0, rng)
     cue = _cue(rng, language.domain)
-    story = _told(rng, language, family.statements(problem, cast)[part], cue)
-    if rng.random() < 0.5:
+    statements = family.statements(problem, cast)[part]
+    story = _told(rng, language, statements, cue)
+    if len(statements) == 1 or rng.random() < 0.5:
         story = f"{story} {_asked(rng, language, family.question(problem, cast))}"
     return f"{story}\n{family.steps(problem, cast)[step].text}{cue}"
 

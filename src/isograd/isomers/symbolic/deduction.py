@@ -66,6 +66,7 @@ class Deduction(Family[Rules]):
     labels: ClassVar[tuple[str, ...]] = ("no", "unknown", "yes")
     options: ClassVar[str] = "yes, no or unknown"
     depths: ClassVar[range] = range(2, 7)
+    depth: ClassVar[int] = 3
     slots: ClassVar[Mapping[str, Slot]] = {
         "name": words(6),
         "trait": words(16),
