@@ -8,11 +8,15 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from symbolic_cases import NAMES, drawn
 
-from isograd.isomers import Edge, Node, NodeType, ReasoningGraph, create_isomers
+from isograd.isomers import FAMILIES, Edge, Node, NodeType, ReasoningGraph, create_isomers
 from isograd.isomers.graph import OPERATORS, execute, isomorphic, problems, structure_hash
 from isograd.isomers.schema import Value
 from isograd.isomers.symbolic.arithmetic import OPERATIONS, Arithmetic, Chain
+from isograd.isomers.symbolic.deduction import Rule, Rules
+from isograd.isomers.symbolic.eligibility import Case, Condition
+from isograd.isomers.symbolic.ordering import Line
 
 
 def chains(min_depth: int = 1, max_depth: int = 6) -> st.SearchStrategy[Chain]:
@@ -22,12 +26,13 @@ def chains(min_depth: int = 1, max_depth: int = 6) -> st.SearchStrategy[Chain]:
     return st.builds(lambda start, changes: Chain(start, tuple(changes)), st.integers(2, 18), changes)
 
 
-def graphs(min_depth: int = 1, max_depth: int = 6) -> st.SearchStrategy[ReasoningGraph]:
-    return chains(min_depth, max_depth).map(Arithmetic().graph)
+def graphs() -> st.SearchStrategy[ReasoningGraph]:
+    """Of every family; and of chains that leave the range that problems keep to."""
+    return drawn(deepest=5).map(lambda case: case[0].graph(case[3])) | chains().map(Arithmetic().graph)
 
 
 def small() -> ReasoningGraph:
-    """7 + 5 - 3 >= 10."""
+    """7 + 5 - 3 is fair."""
     return Arithmetic().graph(Chain(7, (("gain", 5), ("lose", 3))))
 
 
@@ -71,30 +76,66 @@ def test_generated_graphs_are_sound_and_execute_to_their_values(graph: Reasoning
     stored = {node.id: node.value for node in graph.nodes}
     executed = execute(graph)
     assert executed == {name: "" if value is None else value for name, value in stored.items()}
-    assert isinstance(executed["goal"], bool)
+    assert isinstance(executed["goal"], str)
 
 
-@pytest.mark.parametrize(
-    ("op", "arguments", "value"),
-    [
-        ("gain", (7, 5), 12),
-        ("lose", (7, 5), 2),
-        ("receive", (7, 5, ""), 12),
-        ("send", (7, 5, "Ann"), 2),
-        ("at_least", (10, 10), True),
-        ("at_least", (9, 10), False),
-    ],
-)
+OPERATIONS_BY_HAND: list[tuple[str, tuple[Value, ...], Value]] = [
+    ("gain", (7, 5), 12),
+    ("lose", (7, 5), 2),
+    ("receive", (7, 5, ""), 12),
+    ("send", (7, 5, "Ann"), 2),
+    *(("band", (number, 5, 10, 15), band) for number, band in ((4, "low"), (5, "fair"), (9, "fair"), (10, "good"))),
+    *(("band", (number, 5, 10, 15), band) for number, band in ((14, "good"), (15, "high"), (19, "high"), (1, "low"))),
+    ("apply", ("T>T", "T"), "T"),
+    ("apply", ("T>F", "T"), "F"),
+    ("apply", ("F>F", "F"), "F"),
+    ("apply", ("T>F", "F"), "U"),
+    ("apply", ("F>T", "U"), "U"),
+    ("apply", ("TF>T", "T", "F"), "T"),
+    ("apply", ("TF>T", "F", "T"), "U"),
+    ("apply", ("TT>F", "T", "T"), "F"),
+    ("apply", ("TT>F", "U", "T"), "U"),
+    ("verdict", ("T",), "yes"),
+    ("verdict", ("F",), "no"),
+    ("verdict", ("U",), "unknown"),
+    ("after", (3, 4), 7),
+    ("before", (7, 4), 3),
+    ("ordinal", (1,), "first"),
+    ("ordinal", (5,), "fifth"),
+    ("ordinal", (9,), "ninth"),
+    ("at_least", (10, 10), True),
+    ("at_least", (9, 10), False),
+    ("at_most", (10, 10), True),
+    ("at_most", (11, 10), False),
+    ("all_of", (True, True), True),
+    ("all_of", (True, False), False),
+    ("any_of", (False, True), True),
+    ("any_of", (False, False), False),
+    ("outcome", (True, False), "accepted"),
+    ("outcome", (True, True), "reviewed"),
+    ("outcome", (False, True), "deferred"),
+    ("outcome", (False, False), "rejected"),
+]
+
+
+@pytest.mark.parametrize(("op", "arguments", "value"), OPERATIONS_BY_HAND)
 def test_operators(op: str, arguments: tuple[Value, ...], value: Value) -> None:
-    assert OPERATORS[op](*arguments) == value
-    assert {"gain", "lose", "receive", "send", "at_least"} == set(OPERATORS), "a new operator needs a row here"
+    result = OPERATORS[op](*arguments)
+    assert result == value
+    assert type(result) is type(value)
+
+
+def test_every_operator_is_computed_by_hand() -> None:
+    assert {op for op, _, _ in OPERATIONS_BY_HAND} == set(OPERATORS), "a new operator needs rows"
 
 
 def test_execute_computes_and_does_not_copy() -> None:
+    assert execute(small())["goal"] == "fair"
     graph = replace_node(small(), "a1", value=1)
     assert execute(graph)["q1"] == 8
     assert execute(graph)["q2"] == 5
-    assert execute(graph)["goal"] is False
+    assert execute(graph)["goal"] == "fair"
+    assert execute(replace_node(small(), "a2", value=9))["goal"] == "low"
     with pytest.raises(KeyError, match="cube"):
         execute(replace_node(graph, "q1", op="cube"))
 
@@ -135,8 +176,8 @@ FAULTS: list[tuple[Callable[[ReasoningGraph], ReasoningGraph], list[str]]] = [
         ["node 'loner' does not reach the goal"],
     ),
     (
-        lambda graph: replace_node(graph, "q2", args=("q1", "t")),
-        ["node 'q2' takes 't' as an argument without an edge from it"],
+        lambda graph: replace_node(graph, "q2", args=("q1", "t5")),
+        ["node 'q2' takes 't5' as an argument without an edge from it"],
     ),
     (
         lambda graph: with_edges(graph, without=("a1", "q1")),
@@ -192,13 +233,13 @@ def test_a_changed_edge_changes_the_hash(graph: ReasoningGraph, number: int, dat
 def test_another_type_or_operator_changes_the_hash(graph: ReasoningGraph, number: int, data: st.DataObject) -> None:
     node = graph.nodes[number % len(graph.nodes)]
     kinds = st.sampled_from([kind for kind in NodeType if kind is not node.type]).map(lambda kind: {"type": kind})
-    operators = st.sampled_from([op for op in OPERATIONS if op != node.op]).map(lambda op: {"op": op})
+    operators = st.sampled_from([op for op in OPERATORS if op != node.op]).map(lambda op: {"op": op})
     other = replace_node(graph, node.id, **data.draw(kinds | operators, label="change"))
     assert structure_hash(other) != structure_hash(graph)
     assert not isomorphic(other, graph, values=False)
 
 
-@given(graph=graphs(min_depth=2), number=st.integers(0, 100))
+@given(graph=graphs(), number=st.integers(0, 100))
 def test_two_swapped_steps_change_the_hash(graph: ReasoningGraph, number: int) -> None:
     steps = [index for index, node in enumerate(graph.nodes) if node.op is not None]
     place = number % (len(steps) - 1)
@@ -254,13 +295,33 @@ def test_parallel_edges_and_their_roles_count() -> None:
     assert not isomorphic(graph("x", "x"), graph("x"))
 
 
-def test_pinned_hashes() -> None:
+PINNED = [
+    (Chain(7, (("gain", 5), ("lose", 3))), "724c507e009c5a1dab1cd289"),
+    (Chain(2, (("receive", 9),)), "fcfd093dc03b443d66f1aca0"),
+    (
+        Rules(((0, True), (2, False)), (Rule(((0, True),), (1, True)), Rule(((1, True), (2, True)), (3, True)))),
+        "6a6819ba7b78117bb418f6ec",
+    ),
+    (Line((4, 9, 5)), "fe9863a66c463cba717da82c"),
+    (
+        Case(Condition(True, 5, 5), (("also", Condition(False, 9, 9)),), Condition(True, 5, 4)),
+        "5c0fabff5d1f9116143150f9",
+    ),
+]
+
+
+@pytest.mark.parametrize(("problem", "digest"), PINNED)
+def test_pinned_hashes(problem: Chain | Rules | Line | Case, digest: str) -> None:
     """They are stored in files: a change here makes every stored set unreadable as a duplicate of itself."""
-    assert structure_hash(small()) == "db099c16870e6e1c47df6d25"
-    assert structure_hash(Arithmetic().graph(Chain(2, (("receive", 9),)))) == "7c8d4557ab99cda1a1aa6f26"
+    kinds = {Chain: "arithmetic", Rules: "deduction", Line: "ordering", Case: "eligibility"}
+    assert structure_hash(FAMILIES[kinds[type(problem)]].graph(problem)) == digest
+
+
+def test_pinned_hash_of_nothing() -> None:
     assert structure_hash(ReasoningGraph(nodes=(), edges=())) == "b8e1dda3ac0aa3820ad2990b"
 
 
-def test_members_of_a_set_share_the_stored_hash() -> None:
-    for isomer_set in create_isomers(seed=5, size=20):
+@pytest.mark.parametrize("name", NAMES)
+def test_sets_carry_the_hash_of_their_graph(name: str) -> None:
+    for isomer_set in create_isomers(name, seed=5, size=10):
         assert isomer_set.structure == structure_hash(isomer_set.graph)

@@ -135,10 +135,13 @@ def word_faults(domain: Domain, family: str, slots: Mapping[str, Slot]) -> Itera
     for number, cue in enumerate(domain.cues):
         if not re.fullmatch(r"[a-z]+", cue):
             yield ("cues", number), f"a cue is one lower-case word, not {cue!r}"
+    if not domain.name.strip():
+        yield ("name",), "a domain needs a name"
     section = domain.words.get(family)
     if section is None:
         yield (), f"no section {family!r}"
         return
+    homes: dict[str, str] = {}
     for name in section:
         if name not in slots:
             yield (family, name), f"unknown slot; the slots are: {', '.join(slots)}"
@@ -150,6 +153,8 @@ def word_faults(domain: Domain, family: str, slots: Mapping[str, Slot]) -> Itera
             place = (family, name, number)
             if entry in entries[:number]:
                 yield place, f"stands twice: {entry!r}"
+            if slot.template and homes.setdefault(entry, name) != name:
+                yield place, f"says {homes[entry]!r} as well: {entry!r}"
             faults = _template_faults(entry, name, slot) if slot.template else _plain_faults(entry)
             for fault in faults:
                 yield place, f"{fault}: {entry!r}"
@@ -158,14 +163,19 @@ def word_faults(domain: Domain, family: str, slots: Mapping[str, Slot]) -> Itera
 def _plain_faults(entry: str) -> Iterator[str]:
     if not re.fullmatch(r"[^\W\d_]+(?:[ '’][^\W\d_]+)*", entry):
         yield "letters, single blanks and apostrophes only"
+    if {"and", "not"} & set(entry.split()):
+        yield "'and' and 'not' join and deny entries, so none may have them inside"
 
 
 def _template_faults(entry: str, name: str, slot: Slot) -> Iterator[str]:
     try:
-        used = [field for _, field, _, _ in string.Formatter().parse(entry) if field is not None]
+        parts = [part for part in string.Formatter().parse(entry) if part[1] is not None]
     except ValueError as error:
         yield str(error)
         return
+    used = [str(field) for _, field, _, _ in parts]
+    if any(form or conversion for _, _, form, conversion in parts):
+        yield "a placeholder is a name alone, without a format"
     for field in sorted(slot.required - set(used)):
         yield f"lacks {{{field}}}"
     for field in sorted(set(used) - slot.required - slot.optional):
