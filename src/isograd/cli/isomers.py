@@ -29,9 +29,7 @@ def isomers_make(
     domains: Annotated[
         str, typer.Option(help="Comma-separated names or .yaml files; by default those of the split.")
     ] = "",
-    depth: Annotated[
-        int | None, typer.Option(help="Length of the chain of reasoning (default 2, deduction 3).")
-    ] = None,
+    depth: Annotated[int, typer.Option(help="Length of the chain of reasoning.")] = 2,
     distractors: Annotated[int, typer.Option(help="Irrelevant sentences in each problem.")] = 0,
     shuffled: Annotated[bool, typer.Option("--shuffled", help="Tell stories in random order.")] = False,
     levels: Annotated[

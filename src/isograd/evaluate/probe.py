@@ -32,8 +32,7 @@ def probe_student(
     Returns:
         By family, then by domain, fractions of ``items``: ``meaning`` (one sentence: what it says in symbols),
         ``single step`` (a story of one step and its question: the right step), ``cue`` (of those steps, those that
-        carry the story's cue word on) and ``task`` (a problem of the family's usual depth: the right chain *and* a
-        right decision; the target task, which pretraining never shows in a domain). Under ``symbols`` the neutral
+        carry the story's cue word on) and ``task`` (a problem of depth 2: the right chain *and* a right decision; the target task, which pretraining never shows in a domain). Under ``symbols`` the neutral
         form: chains of depth 2 and 3.
     """
     table = {}
@@ -51,7 +50,7 @@ def _probe_domain(
     meanings, steps = [], []
     for _ in range(items):
         cue = rng.choice(language.domain.cues)
-        problem = family.draw(rng, family.depth, rng.choice(family.labels))
+        problem = family.draw(rng, 2, rng.choice(family.labels))
         cast = language.cast(family.needs(problem), 0, rng)
         number, statement = rng.choice(list(enumerate(family.statements(problem, cast))))
         meanings.append((f"{language.say(statement, rng)} {cue}.\n", family.notation(problem, cast)[number]))

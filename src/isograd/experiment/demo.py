@@ -25,6 +25,8 @@ METHODS: Final[dict[str, dict[str, Any]]] = {
 """The demo's students by label. Values are the library's defaults, tuned for no method."""
 
 TRAIN_SETS: Final = 800
+NOISE: Final = 0.35
+"""How many stated answers are wrong: enough for the cue to predict what is taught clearly better than the logic does."""
 EVALUATION_SETS: Final = 100
 SPLITS: Final = ("id", "ood_domain", "cue_random", "cue_reversed")
 TRAINING: Final[dict[str, Any]] = {
@@ -38,8 +40,8 @@ TRAINING: Final[dict[str, Any]] = {
 def run_demo(output: Path, *, seeds: int, workers: int, console: Console, family: str = "arithmetic") -> int:
     """Make isomers, train the four students of :data:`METHODS`, measure them, print the table, write the page.
 
-    Every cue agrees with the stated answer in 9 of 10 renderings and 2 of 10 answers are wrong, so that the cue
-    predicts what is taught better than the logic does. Finished runs are reused.
+    Every cue agrees with the stated answer in 9 of 10 renderings and :data:`NOISE` of the answers are wrong, so
+    that the cue predicts what is taught better than the logic does. Finished runs are reused.
 
     Args:
         output: the folder for data, runs, ``report.html`` and ``picture.png``.
@@ -100,7 +102,7 @@ def write_data(
     They are made anew each time (it takes a second): the same bytes, unless the generator has changed.
     """
     train = folder / f"train-seed{seed}.jsonl"
-    save_isomers(create_isomers(family, seed=seed, size=TRAIN_SETS, cue=cue, noise=0.2), train)
+    save_isomers(create_isomers(family, seed=seed, size=TRAIN_SETS, cue=cue, noise=NOISE), train)
     splits = {split: folder / f"{split}-seed{seed}.jsonl" for split in SPLITS}
     for split, path in splits.items():
         save_isomers(create_isomers(family, seed=seed, size=EVALUATION_SETS, split=split, cue=cue), path)

@@ -20,7 +20,7 @@ OPERATORS: Mapping[str, Callable[..., Value]] = {
     "send": lambda quantity, amount, _partner: quantity - amount,
     "band": lambda quantity, *bounds: ("low", "fair", "good", "high")[sum(quantity >= bound for bound in bounds)],
     "apply": lambda rule, *premises: _apply(rule, premises),
-    "verdict": lambda truth: {"T": "yes", "F": "no", "U": "unknown"}[truth],
+    "verdict": lambda truth, claim: "unknown" if truth == "U" else "yes" if truth == claim else "no",
     "after": lambda place, gap: place + gap,
     "before": lambda place, gap: place - gap,
     "ordinal": lambda place: ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")[

@@ -42,7 +42,7 @@ class Recipe:
     """
 
     seed: int = 0
-    steps: int = 4000
+    steps: int = 3600
     rows: int = 36
     length: int = 112
     learning_rate: float = 2e-3

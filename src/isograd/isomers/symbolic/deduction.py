@@ -16,7 +16,6 @@ __all__ = ["Deduction", "Rule", "Rules"]
 Literal = tuple[int, bool]
 """A trait by its number, and whether it is affirmed."""
 
-ANSWERS: Final = {"T": "yes", "F": "no", "U": "unknown"}
 SIDE_RATE: Final = 1 / 3
 """How often a rule has a side condition."""
 
@@ -39,10 +38,12 @@ class Rules:
     Attributes:
         facts: what is known of the subject, by trait.
         rules: in order; the last one's result is asked for.
+        asked: whether the claim to be judged affirms that result, or denies it.
     """
 
     facts: tuple[Literal, ...]
     rules: tuple[Rule, ...]
+    asked: bool
 
     @property
     def values(self) -> dict[int, str]:
@@ -66,7 +67,6 @@ class Deduction(Family[Rules]):
     labels: ClassVar[tuple[str, ...]] = ("no", "unknown", "yes")
     options: ClassVar[str] = "yes, no or unknown"
     depths: ClassVar[range] = range(2, 7)
-    depth: ClassVar[int] = 3
     slots: ClassVar[Mapping[str, Slot]] = {
         "name": words(6),
         "trait": words(16),
@@ -78,7 +78,7 @@ class Deduction(Family[Rules]):
     fields: ClassVar[Mapping[str, str]] = {
         "name": "@name",
         "other": "@name",
-        "trait": "@trait",
+        "trait": "(?:not )?@trait",
         "state": "(?:not )?@trait",
         "result": "(?:not )?@trait",
         "condition": "(?:not )?@trait(?: and (?:not )?@trait)?",
@@ -88,10 +88,10 @@ class Deduction(Family[Rules]):
 
     def draw(self, rng: random.Random, depth: int, label: str) -> Rules:
         fails = None if label != "unknown" else rng.randrange(depth)
-        main, forms = rng.random() < 0.5, []
+        asked, main, forms = rng.random() < 0.5, rng.random() < 0.5, []
         value: bool | None = main
         for number in range(depth):
-            result = rng.random() < 0.5 if label == "unknown" or number < depth - 1 else label == "yes"
+            result = rng.random() < 0.5 if label == "unknown" or number < depth - 1 else (label == "yes") == asked
             wanted = rng.random() < 0.5 if value is None else value
             side = (rng.random() < 0.5,) * 2 if rng.random() < SIDE_RATE else None
             if number == fails:
@@ -102,23 +102,27 @@ class Deduction(Family[Rules]):
                     wanted = not wanted
             forms.append((wanted, side, result))
             value = None if fails is not None and number >= fails else result
-        return _build(main, forms)
+        return _build(main, forms, asked)
 
     def few(self) -> Iterator[Rules]:
         truths = (False, True)
         sides = (None, *product(truths, truths))
-        for main in truths:
+        for main, asked in product(truths, truths):
             for forms in product(product(truths, sides, truths), repeat=min(self.depths)):
-                yield _build(main, list(forms))
+                yield _build(main, list(forms), asked)
 
     def identity(self, problem: Rules) -> str:
         facts = dict(problem.facts)
-        return " ".join(
-            "&".join(
-                f"{_letter(wanted)}{_letter(facts[trait]) if trait in facts else '*'}" for trait, wanted in r.premises
+        return (
+            " ".join(
+                "&".join(
+                    f"{_letter(wanted)}{_letter(facts[trait]) if trait in facts else '*'}"
+                    for trait, wanted in r.premises
+                )
+                + f">{_letter(r.result[1])}"
+                for r in problem.rules
             )
-            + f">{_letter(r.result[1])}"
-            for r in problem.rules
+            + f" {_letter(problem.asked)}?"
         )
 
     def graph(self, problem: Rules) -> ReasoningGraph:
@@ -148,18 +152,20 @@ class Deduction(Family[Rules]):
                 Edge(source=argument, target=f"t{trait}", role=role)
                 for argument, role in zip(arguments, roles, strict=True)
             ]
-        goal = problem.rules[-1].result[0]
-        edges.append(Edge(source=f"t{goal}", target="goal", role="truth"))
-        nodes.append(
+        goal = f"t{problem.rules[-1].result[0]}"
+        claim = _letter(problem.asked)
+        edges += [Edge(source=goal, target="goal", role="truth"), Edge(source="q", target="goal", role="claim")]
+        nodes += [
+            Node(id="q", type=NodeType.CONSTRAINT, description="the claim about the last trait", value=claim),
             Node(
                 id="goal",
                 type=NodeType.GOAL,
-                description="does the last trait follow?",
+                description="is the claim true?",
                 op="verdict",
-                args=(f"t{goal}",),
-                value=ANSWERS[values[goal]],
-            )
-        )
+                args=(goal, "q"),
+                value=_verdict(values[problem.rules[-1].result[0]], claim),
+            ),
+        ]
         return ReasoningGraph(nodes=tuple(nodes), edges=tuple(edges))
 
     def needs(self, problem: Rules) -> Mapping[str, int]:
@@ -184,20 +190,16 @@ class Deduction(Family[Rules]):
         return Statement("distractor", {"other": cast["name"][number], "state": state})
 
     def question(self, problem: Rules, cast: Cast) -> Statement:
-        trait = cast["trait"][problem.rules[-1].result[0]]
-        return Statement("question", {"name": cast["name"][0], "trait": trait, "options": self.options})
+        claim = _said((problem.rules[-1].result[0], problem.asked), cast["trait"])
+        return Statement("question", {"name": cast["name"][0], "trait": claim, "options": self.options})
 
     def steps(self, problem: Rules, cast: Cast) -> tuple[Step, ...]:
-        values, traits = problem.values, cast["trait"]
+        # Each line says the rule, then what its premises are, then what follows.
+        values = problem.values
         return tuple(
             Step(
                 text=" ".join(
-                    [
-                        *(f"{traits[trait]} {values[trait]}" for trait, _ in rule.premises),
-                        "=>",
-                        traits[rule.result[0]],
-                        values[rule.result[0]],
-                    ]
+                    [_law(rule, cast), ";", *(values[t] for t, _ in rule.premises), "=>", values[rule.result[0]]]
                 ),
                 node=f"t{rule.result[0]}",
                 value=values[rule.result[0]],
@@ -209,8 +211,7 @@ class Deduction(Family[Rules]):
         facts, traits, lines = dict(problem.facts), cast["trait"], []
         for rule in problem.rules:
             lines += [f"{traits[trait]} {_letter(facts[trait])}" for trait, _ in rule.premises if trait in facts]
-            literals = " & ".join(f"{traits[trait]} {_letter(wanted)}" for trait, wanted in rule.premises)
-            lines.append(f"{literals} -> {traits[rule.result[0]]} {_letter(rule.result[1])}")
+            lines.append(_law(rule, cast))
         return tuple(lines)
 
     def understand(self, story: Sequence[Statement], question: Statement) -> tuple[Rules, Cast]:
@@ -243,15 +244,16 @@ class Deduction(Family[Rules]):
             numbers[last] = len(numbers)
             rules.append(Rule(tuple((numbers[t], wanted) for t, wanted in premises), (numbers[last], affirmed)))
             waiting.remove(ready[0])
-        if not rules or question.fields["trait"] != last:
+        goal, asked = _heard(question.fields["trait"])
+        if not rules or goal != last:
             raise Unreadable("the question does not ask for what the last rule gives")
         if not known.keys() <= numbers.keys():
             raise Unreadable("a fact is used by no rule")
-        problem = Rules(tuple(sorted((numbers[trait], stated) for trait, stated in facts)), tuple(rules))
+        problem = Rules(tuple(sorted((numbers[trait], stated) for trait, stated in facts)), tuple(rules), asked)
         return problem, {"name": [name], "trait": list(numbers)}
 
 
-def _build(main: bool, forms: Sequence[tuple[bool, tuple[bool, bool] | None, bool]]) -> Rules:
+def _build(main: bool, forms: Sequence[tuple[bool, tuple[bool, bool] | None, bool]], asked: bool) -> Rules:
     """From (wanted of the main premise, (wanted, stated) of the side one, result) of each rule, in normal form."""
     facts: list[Literal] = []
     rules: list[Rule] = []
@@ -273,13 +275,23 @@ def _build(main: bool, forms: Sequence[tuple[bool, tuple[bool, bool] | None, boo
                 count += 1
         last, count = count, count + 1
         rules.append(Rule(tuple(literals), (last, result)))
-    return Rules(tuple(facts), tuple(rules))
+    return Rules(tuple(facts), tuple(rules), asked)
 
 
 def _rank(wanted: bool, stated: bool | None) -> tuple[bool, bool, bool]:
     """Where a premise is said: affirmed before denied, for "not a and b" could be misheard; then derived before stated,
     true before false."""
     return not wanted, stated is not None, not stated
+
+
+def _law(rule: Rule, cast: Cast) -> str:
+    """A rule in symbols: ``printed F & pending T -> sealed F``."""
+    *premises, result = (f"{cast['trait'][trait]} {_letter(truth)}" for trait, truth in (*rule.premises, rule.result))
+    return f"{' & '.join(premises)} -> {result}"
+
+
+def _verdict(truth: str, claim: str) -> str:
+    return "unknown" if truth == "U" else "yes" if truth == claim else "no"
 
 
 def _letter(truth: bool) -> str:

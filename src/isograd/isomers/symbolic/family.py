@@ -78,7 +78,6 @@ class Family(ABC, Generic[Problem]):
         labels: the possible answers.
         options: the answers as a question lists them.
         depths: the depths it can draw; the smallest is the easiest for which every split has problems of its own.
-        depth: the one drawn unless another is asked for: the least at which every split has a good many problems.
         slots: what each domain file must provide. Every family has the slots ``distractor`` and ``question``.
         fields: for each placeholder a regular expression of what can fill it, with ``@list`` for the entries of a
             plain word list.
@@ -91,7 +90,6 @@ class Family(ABC, Generic[Problem]):
     labels: ClassVar[tuple[str, ...]]
     options: ClassVar[str]
     depths: ClassVar[range]
-    depth: ClassVar[int] = 2
     slots: ClassVar[Mapping[str, Slot]]
     fields: ClassVar[Mapping[str, str]]
     extra: ClassVar[str | None] = None

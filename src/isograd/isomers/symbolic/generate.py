@@ -168,7 +168,7 @@ def create_isomers(
     size: int = 100,
     split: str = "train",
     domains: Sequence[str] | None = None,
-    depth: int | None = None,
+    depth: int = 2,
     distractors: int = 0,
     shuffled: bool = False,
     cue: CueMode = "none",
@@ -186,7 +186,7 @@ def create_isomers(
         domains: which domains tell each set, by name or by the path of a domain file; by default the training
             domains, or the unseen ones where the split asks for them.
         depth: how long the chain of reasoning is (one more in ``ood_depth``): changes in ``arithmetic``, rules in
-            ``deduction``, relations in ``ordering``, conditions in ``eligibility``. By default 2, in ``deduction`` 3.
+            ``deduction``, relations in ``ordering``, conditions in ``eligibility``.
         distractors: irrelevant sentences in each problem.
         shuffled: tell each story in random order, where the logic allows it (``deduction`` and ``ordering``).
         cue: plant a domain-specific register word in every sentence and step that betrays the answer: drawn for each
@@ -211,7 +211,6 @@ def create_isomers(
     if size < 0:
         raise UserError(f"size is {size}, it must not be negative")
     depths, extra = FAMILIES[family].depths, SPLITS[split].extra_depth
-    depth = FAMILIES[family].depth if depth is None else depth
     if depth not in depths or depth + extra not in depths:
         most = max(depths) - extra
         raise UserError(f"depth is {depth}; {family} in the split {split} goes from {min(depths)} to {most}")

@@ -74,7 +74,8 @@ class Grammar:
         found: list[Statement] = []
         # Where a template begins with a placeholder, the telling alone may have capitalized the first letter.
         lowered = sentence[:1].lower() + sentence[1:]
-        for slot, pattern, filled in self._patterns:
+        first, blank, _ = sentence.partition(" ")
+        for slot, pattern, filled in (*self._patterns.get(first + blank, ()), *self._patterns[""]):
             match = pattern.fullmatch(sentence) or (pattern.fullmatch(lowered) if filled else None)
             if match and (statement := Statement(slot, match.groupdict())) not in found:
                 found.append(statement)
@@ -84,7 +85,8 @@ class Grammar:
         return found[0]
 
     @cached_property
-    def _patterns(self) -> list[tuple[str, re.Pattern[str], bool]]:
+    def _patterns(self) -> Mapping[str, Sequence[tuple[str, re.Pattern[str], bool]]]:
+        """Slot, pattern and whether a placeholder comes first, by the template's first word; "" where it varies."""
         lists = {
             f"@{slot}": "(?:" + "|".join(sorted(map(re.escape, entries), key=len, reverse=True)) + ")"
             for slot, entries in self.words.items()
@@ -92,11 +94,14 @@ class Grammar:
         fields = {"options": re.escape(self.family.options), **self.family.fields}
         for name, expression in fields.items():
             fields[name] = re.sub(r"@\w+", lambda found: lists[found.group()], expression)
-        return [
-            (slot, re.compile("".join(_pieces(template, fields))), template.startswith("{"))
-            for (slot, _), templates in self._templates.items()
-            for template in templates
-        ]
+        patterns: dict[str, list[tuple[str, re.Pattern[str], bool]]] = {"": []}
+        for (slot, _), templates in self._templates.items():
+            for template in map(capitalized, templates):
+                first, blank, _ = template.partition(" ")
+                word = "" if "{" in first else first + blank
+                pattern = re.compile("".join(_pieces(template, fields)))
+                patterns.setdefault(word, []).append((slot, pattern, template.startswith("{")))
+        return patterns
 
 
 def _pieces(template: str, fields: Mapping[str, str]) -> list[str]:
