@@ -32,8 +32,9 @@ def probe_student(
     Returns:
         By family, then by domain, fractions of ``items``: ``meaning`` (one sentence: what it says in symbols),
         ``single step`` (a story of one step and its question: the right step), ``cue`` (of those steps, those that
-        carry the story's cue word on) and ``task`` (a problem of depth 2: the right chain *and* a right decision; the target task, which pretraining never shows in a domain). Under ``symbols`` the neutral
-        form: chains of depth 2 and 3.
+        carry the story's cue word on) and ``task`` (a problem of depth 2: the right chain *and* a right decision; the
+        target task, which pretraining never shows in a domain). Under ``symbols`` the neutral form: chains of depth 2
+        and 3.
     """
     table = {}
     for family in FAMILIES.values():

@@ -133,7 +133,10 @@ def _value(name: str, value: Any, place: str | None = None) -> Any:
 def write_parquet(rows: Iterable[Mapping[str, Any]], path: str | os.PathLike[str], schema: pa.Schema) -> int:
     """Write rows as Parquet, atomically, holding one row group in memory; returns how many."""
     count = 0
-    with atomic_writer(path, "wb") as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
+    with (
+        atomic_writer(path, "wb") as file,
+        pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer,
+    ):
         for batch in _batches(rows, schema):
             writer.write_batch(batch)
             count += batch.num_rows

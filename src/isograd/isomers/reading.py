@@ -176,7 +176,7 @@ def _rows(source: Path) -> Iterator[tuple[int, bytes | FaultError]]:
     number = 0
     with source.open("rb") as opened:
         try:
-            with pq.ParquetFile(opened, pre_buffer=False) as file:
+            with pq.ParquetFile(opened, pre_buffer=False, page_checksum_verification=True) as file:
                 for batch in file.iter_batches(READ_ROWS, use_threads=False):
                     for index in range(batch.num_rows):
                         number += 1

@@ -91,7 +91,8 @@ def check_set(
 
 
 def _steps(isomer_set: IsomerSet, member: Isomer, values: Values) -> Iterator[Finding]:
-    wanted = [node for node in isomer_set.graph.steps if node is not isomer_set.graph.goal]
+    goal = isomer_set.graph.goal
+    wanted = [node for node in isomer_set.graph.steps if node is not goal]
     if len(member.steps) != len(wanted):
         yield Finding(Reason.STEP_NUMBER, member.domain, f"has {len(member.steps)} steps, the graph {len(wanted)}")
         return

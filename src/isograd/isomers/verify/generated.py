@@ -38,6 +38,7 @@ def check_generated(isomer_set: IsomerSet, domains: Mapping[str, str]) -> list[F
         found.append(Finding(Reason.LABEL, "labels", f"are not those of {family.name}: {', '.join(family.labels)}"))
     readings: list[Reading] = []
     cues: list[int | None] = []
+    same: dict[Any, bool] = {}  # by problem, for all members of a sound set tell the same
     for member in isomer_set.members:
         try:
             language = _language(isomer_set.family, member.domain, domains)
@@ -51,8 +52,10 @@ def check_generated(isomer_set: IsomerSet, domains: Mapping[str, str]) -> list[F
             found.append(Finding(Reason.TEXT, member.domain, str(error)))
             continue
         readings.append(reading)
-        graph = family.graph(reading.problem)
-        if not isomorphic(isomer_set.graph, graph) or _typed(isomer_set.graph) != _typed(graph):
+        if reading.problem not in same:
+            graph = family.graph(reading.problem)
+            same[reading.problem] = isomorphic(isomer_set.graph, graph) and _typed(isomer_set.graph) == _typed(graph)
+        if not same[reading.problem]:
             found.append(Finding(Reason.STRUCTURE, member.domain, "the problem's words make another graph"))
         else:
             found += _chain(member, reading)
