@@ -26,7 +26,7 @@ METHODS: Final[dict[str, dict[str, Any]]] = {
 
 TRAIN_SETS: Final = 800
 NOISE: Final = 0.35
-"""How many stated answers are wrong: enough for the cue to predict what is taught clearly better than the logic does."""
+"""Share of wrong answers: enough for the cue to predict what is taught clearly better than the logic does."""
 EVALUATION_SETS: Final = 100
 SPLITS: Final = ("id", "ood_domain", "cue_random", "cue_reversed")
 TRAINING: Final[dict[str, Any]] = {
