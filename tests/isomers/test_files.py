@@ -147,7 +147,7 @@ def test_the_columns_of_views_are_those_of_their_rows(sets: list[IsomerSet]) -> 
     for view, rows in VIEWS.items():
         assert list(rows(sets)[0]) == VIEW_SCHEMAS[view].names
         assert Dataset.from_list(rows(sets)).data.schema.remove_metadata() == VIEW_SCHEMAS[view]
-    with pytest.raises(UserError, match="unknown view 'dpo'; there are: sft, grpo"):
+    with pytest.raises(UserError, match="unknown view 'dpo'; there are: sets, sft, grpo"):
         save_view(sets, "rows.jsonl", "dpo")
 
 

@@ -226,6 +226,10 @@ def test_a_span_must_lie_in_the_step_of_its_node(tmp_path: Path, sets: list[Isom
     path.write_text(json.dumps(record))
     (fault,) = faults(path)
     assert (fault.field, fault.mend) == ("members.0.spans.2", "set it to [20, 21)")
+    member["spans"] = [{"node": "q1", "start": 10, "end": 11}]
+    path.write_text(json.dumps(record))
+    (fault,) = faults(path)
+    assert (fault.field, fault.mend) == ("members.0.spans.0", "set it to [4, 5)")
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
@@ -454,6 +458,17 @@ def test_changed_values_never_raise(tmp_path_factory: pytest.TempPathFactory, da
     path = tmp_path_factory.getbasetemp() / "changed.jsonl"
     path.write_text(json.dumps(record))
     faults(path)
+
+
+def test_no_changed_byte_in_the_data_of_a_parquet_file_goes_unseen(tmp_path: Path, sets: list[IsomerSet]) -> None:
+    path = tmp_path / "sets.parquet"
+    save_isomers(sets, path)
+    content, column = path.read_bytes(), pq.ParquetFile(path).metadata.row_group(0).column(0)
+    # The last bytes of the column's pages: after their headers, which no checksum covers.
+    end = column.dictionary_page_offset + column.total_compressed_size
+    for place in range(end - 4, end):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        assert faults(path)[-1].field == "file"
 
 
 @given(data=st.data())
