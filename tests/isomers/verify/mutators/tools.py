@@ -99,6 +99,8 @@ def sound_sets(
 ) -> Iterator[IsomerSet]:
     """Sets of all families without end, depths, distractors, orders, cues and noise mixed; no two alike."""
     block = start
+    # One change alone leaves some splits without a problem for some answer.
+    skipped = 0 if split == "train" else 1
     while True:
         for family in families:
             yield from create_isomers(
@@ -106,7 +108,7 @@ def sound_sets(
                 seed=block,
                 size=each,
                 split=split,
-                depth=DEPTHS[family][block % len(DEPTHS[family])],
+                depth=DEPTHS[family][skipped:][block % (len(DEPTHS[family]) - skipped)],
                 distractors=block % 3,
                 shuffled=block // 2 % 2 == 1,
                 cue=("none", "member", "set")[block // 2 % 3],

@@ -103,19 +103,37 @@ def the_question_dropped(isomer_set: IsomerSet, rng: random.Random) -> IsomerSet
     return with_member(isomer_set, index, member.model_copy(update={"problem": problem}))
 
 
+def _asked(isomer_set: IsomerSet, member: Isomer, rng: random.Random, **update: str) -> Isomer:
+    """The member with another question."""
+    sentences, question = split(member)
+    tongue = language(isomer_set, member)
+    fields = {**filled(isomer_set, member, rng), **tongue.read(question).fields, **update}
+    fields["options"] = tongue.family.options
+    return joined(member, sentences, tongue.say(Statement("question", fields), rng))
+
+
 @spoils(Reason.TEXT)
 def the_question_asked_of_another(isomer_set: IsomerSet, rng: random.Random) -> IsomerSet | None:
     """Of another name, trait or kind of item; eligibility asks of the case, whose holder need not be named."""
-    name = {"arithmetic": "items", "deduction": "trait", "ordering": "b"}.get(isomer_set.family)
-    if name is None:
+    found = {"arithmetic": ("items", "items"), "deduction": ("trait", "trait"), "ordering": ("b", "name")}
+    if isomer_set.family not in found:
+        return None
+    name, words = found[isomer_set.family]
+    index, member = anyone(isomer_set, rng)
+    tongue = language(isomer_set, member)
+    old = tongue.read(split(member)[1]).fields[name].removeprefix("not ")
+    return with_member(
+        isomer_set, index, _asked(isomer_set, member, rng, **{name: other(rng, tongue.words[words], old)})
+    )
+
+
+@spoils(Reason.STRUCTURE)
+def the_claim_of_the_question_denied(isomer_set: IsomerSet, rng: random.Random) -> IsomerSet | None:
+    if isomer_set.family != "deduction":
         return None
     index, member = anyone(isomer_set, rng)
-    sentences, question = split(member)
-    tongue = language(isomer_set, member)
-    fields = {**filled(isomer_set, member, rng), **tongue.read(question).fields, "options": tongue.family.options}
-    words = tongue.words[dict(_fields(isomer_set))[name][1:]]
-    fields[name] = other(rng, words, fields[name])
-    return with_member(isomer_set, index, joined(member, sentences, tongue.say(Statement("question", fields), rng)))
+    old = language(isomer_set, member).read(split(member)[1]).fields["trait"]
+    return with_member(isomer_set, index, _asked(isomer_set, member, rng, trait=_denied(old, rng)))
 
 
 @spoils(Reason.TEXT)
