@@ -19,16 +19,17 @@ def jaccard(first: str, second: str) -> float:
     return _index(content_words(first), content_words(second))
 
 
-def pairwise(texts: Mapping[str, str]) -> dict[tuple[str, str], float]:
+def pairwise(texts: Mapping[str, str], common: frozenset[str] = frozenset()) -> dict[tuple[str, str], float]:
     """:func:`jaccard` of each pair of domains.
 
     Args:
         texts: text by domain.
+        common: words that belong to no domain either: the possible answers, say, which a question lists.
 
     Returns:
         Index by (first, second) domain, in the mapping's order; empty for fewer than two domains.
     """
-    found = {domain: content_words(text) for domain, text in texts.items()}
+    found = {domain: content_words(text) - common for domain, text in texts.items()}
     return {(first, second): _index(found[first], found[second]) for first, second in combinations(found, 2)}
 
 
