@@ -30,12 +30,11 @@ def test_the_families_and_what_they_answer() -> None:
         assert {"distractor", "question"} <= set(family.slots)
 
 
-def test_the_default_depth_is_one_at_which_problems_are_many() -> None:
-    assert {name: create_isomers(name).depth for name in NAMES} == {
-        "arithmetic": 2, "deduction": 3, "ordering": 2, "eligibility": 2,
-    }  # fmt: skip
-    assert create_isomers().family == "arithmetic"
-    assert create_isomers("deduction", depth=2).depth == 2
+def test_defaults() -> None:
+    dataset = create_isomers()
+    assert (dataset.family, dataset.split, dataset.seed, dataset.size) == ("arithmetic", "train", 0, 100)
+    assert (dataset.depth, dataset.distractors, dataset.shuffled) == (2, 0, False)
+    assert (dataset.cue, dataset.agreement, dataset.noise) == ("none", 0.9, 0.0)
 
 
 @pytest.mark.parametrize("name", NAMES)
