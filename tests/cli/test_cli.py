@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from isograd.isomers import create_isomers, load_isomers, save_isomers
+from isograd.isomers import FAMILIES, create_isomers, load_isomers, save_isomers
 
 
 def isograd(*arguments: str | Path, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -143,6 +143,8 @@ def test_build_and_show_a_student(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     shown = isograd("student", "show", "--model", tmp_path / "student", "--items", "2")
     assert shown.returncode == 0, shown.stderr
-    assert "navigation" in shown.stdout
+    for family in FAMILIES:
+        assert f"{family} before fine-tuning: fraction right of 2" in shown.stdout
+    assert shown.stdout.count("navigation") == len(FAMILIES)
     builtin = isograd("student", "path")
     assert (Path(builtin.stdout.strip()) / "model.safetensors").stat().st_size < 6 * 2**20

@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from isograd.common.errors import UserError
 from isograd.distill.run_config import DataSource, DistillConfig
 from isograd.experiment import demo
-from isograd.experiment.pool import run_jobs
-from isograd.experiment.worker import Job
-from isograd.isomers import create_isomers, save_isomers
+from isograd.experiment.pool import Outcome, run_jobs
+from isograd.experiment.worker import STOPPED, Job
+from isograd.isomers import FAMILIES, create_isomers, load_isomers, save_isomers
 
 TINY = {"max_steps": 2, "per_device_train_batch_size": 8, "save_steps": 1}
 
@@ -69,6 +70,43 @@ def test_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert demo.run_demo(output, seeds=1, workers=2, console=Console(file=io.StringIO())) == 0
     assert {path: path.stat().st_mtime_ns for path in output.glob("runs/*/adapter/*")} == stamps
     assert (output / "report.html").read_bytes() == page
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_demo_of_any_family_has_the_same_runs_on_its_own_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str
+) -> None:
+    monkeypatch.setattr(demo, "TRAIN_SETS", 40)
+    monkeypatch.setattr(demo, "EVALUATION_SETS", 4)
+    asked: list[Job] = []
+
+    def interrupted(jobs: list[Job], console: Console, *, workers: int) -> list[Outcome]:
+        asked.extend(jobs)
+        return [Outcome(job, STOPPED) for job in jobs]
+
+    monkeypatch.setattr(demo, "run_jobs", interrupted)
+    told = io.StringIO()
+    assert demo.run_demo(tmp_path, seeds=2, workers=1, console=Console(file=told), family=family) == STOPPED
+    assert "Run the same command again" in told.getvalue()
+    assert [(job.config.name, job.config.seed, job.train) for job in asked] == [
+        (name, seed, name != "before training")
+        for seed in (0, 1)
+        for name in ("IGA", "IGA + consistency", "ERM", "consistency", "before training")
+    ]
+    for job in asked:
+        (source,) = job.config.data
+        train = load_isomers(source.path)
+        assert train == create_isomers(family, seed=job.config.seed, size=40, cue="member", noise=demo.NOISE)[:]
+        assert set(job.splits) == set(demo.SPLITS)
+        for split, path in job.splits.items():
+            kept = create_isomers(family, seed=job.config.seed, size=4, split=split, cue="member")
+            assert load_isomers(path) == kept[:]
+    assert len({job.output for job in asked}) == len(asked)
+
+
+def test_a_demo_of_no_family_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="unknown family 'algebra'"):
+        demo.run_demo(tmp_path, seeds=1, workers=1, console=Console(file=io.StringIO()), family="algebra")
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from isograd.isomers import create_isomers
-from isograd.isomers.symbolic.arithmetic import THRESHOLD, Arithmetic
 from isograd.isomers.symbolic.domains import domain_names, load_domain
+from isograd.isomers.symbolic.families import FAMILIES
+from isograd.isomers.symbolic.generate import SPLITS
+from isograd.isomers.symbolic.grammar import capitalized
 from isograd.student.tokenizer import BOS, EOS, PAD, build_tokenizer
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"])) | st.lists(
@@ -41,22 +44,72 @@ def test_any_text_comes_back_exactly(tokenizer: Any, text: str) -> None:
     assert tokenizer.decode(tokenizer(text)["input_ids"], skip_special_tokens=True) == text
 
 
+PIECE = re.compile(r" ?\d| ?[A-Za-z']+|\n| ?[^\sA-Za-z\d]+|\s+")
+
+
+def spelled(tokenizer: Any, texts: list[str]) -> set[str]:
+    """The pieces of texts (a word, a digit, signs, a line end) that take more than one token."""
+    pieces = {piece for text in texts for piece in PIECE.findall(text)}
+    return {piece for piece in pieces if len(ids(tokenizer, piece)) != 1}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_word_of_every_member_is_one_token(tokenizer: Any, family: str) -> None:
+    texts = []
+    for split, kind in SPLITS.items():
+        for depth in range(2, 5 - kind.extra_depth):
+            for shuffled, distractors in ((False, 0), (True, 2)):
+                told = create_isomers(
+                    family,
+                    seed=depth,
+                    size=3,
+                    split=split,
+                    domains=domain_names(),
+                    depth=depth,
+                    distractors=distractors,
+                    shuffled=shuffled,
+                    cue="member",
+                    noise=0.2,
+                )
+                texts += [member.prompt + member.completion for item in told for member in item.members]
+    assert len(texts) > 500
+    assert spelled(tokenizer, texts) == set()
+    # Taken together, too: as many tokens as pieces.
+    for text in texts[::50]:
+        assert len(ids(tokenizer, text)) == len(PIECE.findall(text)), text
+
+
 @pytest.mark.parametrize("name", domain_names())
-def test_every_word_of_every_domain_is_one_token(tokenizer: Any, name: str) -> None:
-    domain = load_domain(name)
-    words = {f" {word}" for word in domain.cues.values()}
-    section = domain.words["arithmetic"]
-    fillings = {"n": 7, "threshold": THRESHOLD}
-    fillings |= {slot: section[slot][0] for slot, spec in Arithmetic.slots.items() if not spec.template}
-    for slot, spec in Arithmetic.slots.items():
-        for entry in section[slot]:
-            first, *rest = entry.format(**fillings).removesuffix("?").replace(",", "").split()
-            # A template begins a text; a word of a list always follows another word.
-            words |= {first if spec.template else f" {first}", f" {first}", *(f" {word}" for word in rest)}
-    words = {word for word in words if not word.strip().isdigit()}
-    split = {word: tokenizer.tokenize(word) for word in words if len(ids(tokenizer, word)) != 1}
-    assert len(words) > 100
-    assert split == {}
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_word_of_every_domain_file_is_one_token(tokenizer: Any, family: str, name: str) -> None:
+    """Words that a sample may not have drawn, where they can stand: first, after a word, before a comma."""
+    domain, slots = load_domain(name), FAMILIES[family].slots
+    texts = [f"x {cue}. x {cue}" for cue in domain.cues]
+    for slot, spec in slots.items():
+        for entry in domain.words[family][slot]:
+            plain = re.sub(r"{\w+}", "x", entry) if spec.template else entry
+            texts += [plain, f"x. {plain}."]
+            if not spec.template:
+                texts += [f"x {plain}, {plain}?", capitalized(plain), f"x. {capitalized(plain)} x", f"x\n{plain}"]
+    assert len(texts) > 50
+    assert spelled(tokenizer, texts) == set()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_answers_and_options_are_single_tokens(tokenizer: Any, family: str) -> None:
+    logic = FAMILIES[family]
+    texts = [f"x {logic.options}?", f"x ({logic.options})?", *(f"Answer: {label}" for label in logic.labels)]
+    assert spelled(tokenizer, texts) == set()
+
+
+def test_a_word_that_no_domain_has_is_spelled_in_bytes(tokenizer: Any) -> None:
+    assert spelled(tokenizer, ["The xylophone"]) == {" xylophone"}
+    assert [tokenizer.decode([token]) for token in ids(tokenizer, "xylophone")] == list("xylophone")
+
+
+def test_the_vocabulary_is_small(tokenizer: Any) -> None:
+    assert 1500 < len(tokenizer) < 3000
+    assert set(map(chr, range(33, 127))) <= set(tokenizer.get_vocab())
 
 
 def test_digits_signs_and_line_ends_are_single_tokens(tokenizer: Any) -> None:
@@ -72,9 +125,10 @@ def test_a_number_is_written_with_the_same_digits_everywhere(tokenizer: Any) -> 
         assert all(len(digit) <= 1 for digit in digits)
 
 
-def test_completions_of_members_have_aligned_tokens(tokenizer: Any) -> None:
+@pytest.mark.parametrize("family", FAMILIES)
+def test_completions_of_members_have_aligned_tokens(tokenizer: Any, family: str) -> None:
     """The value of a step takes the same tokens in every domain, so distributions can be compared place by place."""
-    for item in create_isomers(seed=3, size=30, cue="member", domains=domain_names()):
+    for item in create_isomers(family, seed=3, size=20, cue="member", domains=domain_names()):
         for span in zip(*(member.spans for member in item.members), strict=True):
             told = set()
             for member, place in zip(item.members, span, strict=True):
@@ -84,6 +138,7 @@ def test_completions_of_members_have_aligned_tokens(tokenizer: Any) -> None:
                     for token, (start, end) in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
                     if start < place.end and end > place.start
                 ]
+                assert inside
                 told.add(tuple(inside))
             assert len(told) == 1
 

@@ -81,7 +81,9 @@ def isomers_verify(
         typer.Option(help="Evaluation file that no set may repeat: isomer sets, or FORMAT=FILE of a benchmark."),
     ] = None,
     domain: Annotated[list[str] | None, typer.Option(help="Domain file (.yaml) of your own.")] = None,
-    max_overlap: Annotated[float, typer.Option(help="Largest share of content words two members may share.")] = 0.4,
+    max_overlap: Annotated[
+        float | None, typer.Option(help="Largest share of content words two members may share.")
+    ] = None,
     unique_graphs: Annotated[
         bool, typer.Option("--unique-graphs", help="Reject a second set with the same graph and values.")
     ] = False,
@@ -97,7 +99,7 @@ def isomers_verify(
 
     from isograd.cli.views import verdict_line, verification_view
     from isograd.common.errors import UserError
-    from isograd.isomers.verify import Verdict, verify_file
+    from isograd.isomers.verify import MAX_OVERLAP, Verdict, verify_file
 
     aside = rejected or file.with_suffix(".rejected.jsonl")
     if rejected is None and not os.access(file.parent, os.W_OK):
@@ -124,7 +126,7 @@ def isomers_verify(
             accepted=accepted,
             rejected=aside,
             domains=domain or (),
-            max_overlap=max_overlap,
+            max_overlap=MAX_OVERLAP if max_overlap is None else max_overlap,
             unique_graphs=unique_graphs,
             progress=show,
         )

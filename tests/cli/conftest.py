@@ -1,0 +1,42 @@
+"""The command line in this process: what is told, and the exit status."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from isograd.cli import main
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    status: int
+    told: str
+    errors: str
+
+
+Isograd = Callable[..., Done]
+
+
+@pytest.fixture
+def isograd(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Isograd:
+    """Run ``isograd`` with arguments, as a terminal 200 characters wide would."""
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    def run(*arguments: str | Path) -> Done:
+        monkeypatch.setattr(sys, "argv", ["isograd", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told, errors = capsys.readouterr()
+        code = ended.value.code
+        return Done(code if isinstance(code, int) else 0, told, errors)
+
+    return run
