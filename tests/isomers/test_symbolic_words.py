@@ -164,13 +164,11 @@ def test_numbers_and_nouns_agree(name: str, domain: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("split", ["train", "ood_domain", "ood_template"])
 def test_members_share_few_content_words(name: str, split: str) -> None:
-    """A set of short stories in which two domains happen to draw like words can exceed the verifier's bound."""
     found = [overlaps(item) for item in create_isomers(name, size=150, split=split)]
     every = [share for shares in found for share in shares.values()]
     assert len(every) == 150 * 6
     assert sum(every) / len(every) < 0.25
-    rejected = sum(max(shares.values()) > MAX_OVERLAP for shares in found)
-    assert rejected <= (3 if name in ("arithmetic", "eligibility") else 0)
+    assert max(every) < 0.8 * MAX_OVERLAP
 
 
 @pytest.mark.parametrize("name", NAMES)
