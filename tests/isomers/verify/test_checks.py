@@ -336,3 +336,13 @@ def test_claims_about_distractors_and_noise() -> None:
 def test_only_what_is_wrong_is_told_of_a_broken_graph() -> None:
     one = with_graph(SETS[0], SETS[0].graph.nodes, SETS[0].graph.edges[:-1])
     assert set(reasons(check_set(one))) == {"graph_invalid"}
+
+
+def test_graphs_too_large_to_compare_are_refused() -> None:
+    nodes: list[tuple[str, object, str | None, Sequence[str]]] = [("n0", 1, None, ())]
+    nodes += [(f"n{i}", None, "guess", (f"n{i - 1}",)) for i in range(1, 20_000)]
+    graph = graph_of(*nodes)
+    one = SETS[0].model_copy(update={"graph": graph})
+    assert reasons(Verifier().judge(1, one).rejections) == ["graph_invalid"]
+    own = SETS[0].members[0].model_copy(update={"graph": graph})
+    assert reasons(check_set(with_member(SETS[0], 0, own))) == ["graph_invalid"]

@@ -23,6 +23,7 @@ from mutators import (
     sound_sets,
     with_row,
 )
+from mutators.tools import with_member, with_steps
 
 from isograd.isomers import IsomerSet, save_isomers
 from isograd.isomers.questions import iter_questions
@@ -179,6 +180,18 @@ def both(text: str, rng: random.Random) -> str:
 @pytest.mark.parametrize("change", [other_numbers, other_names, both])
 def test_a_planted_row_is_found_reworded(change: Callable[[str, random.Random], str]) -> None:
     _assert_rows_found([(line, text) for line, text in enumerate(ROWS, 1)], change)
+
+
+def test_a_row_planted_in_a_chain_of_thought_is_found() -> None:
+    verifier = Verifier(LeakageIndex(EvaluationItem("rows", line, (text,)) for line, text in enumerate(ROWS, 1)))
+    for line, text in enumerate(ROWS, 1):
+        (sound, index) = (SETS[line], line % 4)
+        member = sound.members[index]
+        first = member.steps[0].model_copy(update={"text": f"{text} That is {member.steps[0].text}"})
+        planted = foreign(with_member(sound, index, with_steps(member, [first, *member.steps[1:]])), graphs=True)
+        found = verifier.judge(line, planted).rejections
+        assert {one.where for one in found} == {f"rows:{line}"}
+        assert {"leak_ngram13", "leak_ngram8"} <= {one.reason.value for one in found}
 
 
 @pytest.mark.skipif(not GSM8K.is_file(), reason=f"no benchmark rows in {GSM8K}")

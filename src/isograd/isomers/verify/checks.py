@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Final
 
 from isograd.isomers.graph import isomorphic, problems, structure_hash
-from isograd.isomers.schema import ANSWER_PREFIX, Isomer, IsomerSet, Value
+from isograd.isomers.schema import ANSWER_PREFIX, Isomer, IsomerSet, ReasoningGraph, Value
 from isograd.isomers.symbolic.generate import GENERATOR
 from isograd.isomers.verify.findings import Finding, Reason
 from isograd.isomers.verify.generated import check_generated
@@ -20,11 +20,15 @@ from isograd.isomers.verify.overlap import pairwise
 from isograd.isomers.verify.text import content_words, words
 from isograd.isomers.verify.values import computed, number, says
 
-__all__ = ["MAX_OVERLAP", "Finding", "Reason", "check_set", "overlaps"]
+__all__ = ["MAX_OVERLAP", "Finding", "Reason", "check_set", "comparable", "overlaps"]
 
 MAX_OVERLAP: Final = 0.5
 """The largest Jaccard index of content words that two members of a set may have: of 84,000 pairs of short generated
 problems the most alike reach 0.33."""
+
+MOST_NODES: Final = 500
+MOST_EDGES: Final = 2000
+"""Larger graphs are refused: comparing them exactly can take hours. Generated ones have 40 nodes at most."""
 
 Values = Mapping[str, Value | None]
 
@@ -67,7 +71,7 @@ def check_set(
         What was found, in the order of the checks; empty for a sound set.
     """
     graph = isomer_set.graph
-    faults = [Finding(Reason.GRAPH, "graph", fault) for fault in problems(graph)]
+    faults = [Finding(Reason.GRAPH, "graph", fault) for fault in _faults(graph)]
     if faults:
         return faults
     found = []
@@ -92,6 +96,20 @@ def check_set(
         if share > max_overlap
     ]
     return found
+
+
+def comparable(graph: ReasoningGraph) -> bool:
+    """Whether a graph is small enough to be compared with others."""
+    return len(graph.nodes) <= MOST_NODES and len(graph.edges) <= MOST_EDGES
+
+
+def _faults(graph: ReasoningGraph) -> list[str]:
+    if not comparable(graph):
+        return [
+            f"{len(graph.nodes)} nodes and {len(graph.edges)} edges, more than the {MOST_NODES} and {MOST_EDGES} that "
+            "can be compared"
+        ]
+    return problems(graph)
 
 
 def _steps(isomer_set: IsomerSet, member: Isomer, values: Values) -> Iterator[Finding]:
@@ -132,7 +150,7 @@ def _spans(isomer_set: IsomerSet, member: Isomer) -> Iterator[Finding]:
 
 def _own_graph(isomer_set: IsomerSet, member: Isomer) -> Iterator[Finding]:
     assert member.graph is not None
-    faults = problems(member.graph)
+    faults = _faults(member.graph)
     yield from (Finding(Reason.GRAPH, f"{member.domain}.graph", fault) for fault in faults)
     if not faults and not isomorphic(isomer_set.graph, member.graph):
         yield Finding(Reason.STRUCTURE, member.domain, "the member's own graph is not isomorphic to the set's")

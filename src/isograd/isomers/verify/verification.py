@@ -16,8 +16,9 @@ from isograd.common.files import atomic_writer
 from isograd.isomers.reading import JSON_LINES, Fault, read_lines, suffix_of
 from isograd.isomers.schema import Isomer, IsomerSet
 from isograd.isomers.symbolic.domains import load_domain
+from isograd.isomers.symbolic.generate import GENERATOR
 from isograd.isomers.verify.against import evaluation_items
-from isograd.isomers.verify.checks import MAX_OVERLAP, Finding, Reason, check_set, overlaps
+from isograd.isomers.verify.checks import MAX_OVERLAP, Finding, Reason, check_set, comparable, overlaps
 from isograd.isomers.verify.leakage import LeakageIndex, graph_key
 from isograd.isomers.verify.text import ngrams, normalize
 
@@ -150,12 +151,8 @@ class Verifier:
             return Verdict(line, None, (item,))
         shared = overlaps(item)
         found = check_set(item, max_overlap=self._max_overlap, domains=self._domains, shared=shared)
-        key = graph_key(item.graph)
-        if self._against is not None:
-            found += [
-                Finding(leak.reason, f"{leak.file}:{leak.line}", leak.detail)
-                for leak in self._against.find([member.problem for member in item.members], key)
-            ]
+        key = graph_key(item.graph) if comparable(item.graph) else None
+        found += self._leaks(item, key)
         graph = None if key is None else int(key, 16) >> 32
         texts = [_text_key(member) for member in item.members]
         found += self._duplicates(texts, graph)
@@ -168,6 +165,18 @@ class Verifier:
                 self._graphs.add(graph)
         self._count(item, verdict, graph, shared)
         return verdict
+
+    def _leaks(self, item: IsomerSet, key: str | None) -> Iterator[Finding]:
+        """In the problems and, where no grammar says what they must be, in the chains of thought."""
+        if self._against is None:
+            return
+        leaks = self._against.find([member.problem for member in item.members], key)
+        if item.provenance.generator != GENERATOR:
+            seen = {(leak.reason, leak.file, leak.line) for leak in leaks}
+            thoughts = self._against.find(["\n".join(step.text for step in member.steps) for member in item.members])
+            leaks += [leak for leak in thoughts if (leak.reason, leak.file, leak.line) not in seen]
+        for leak in leaks:
+            yield Finding(leak.reason, f"{leak.file}:{leak.line}", leak.detail)
 
     def _duplicates(self, texts: Sequence[int], graph: int | None) -> Iterator[Finding]:
         """Told before: most members word for word, whatever the id. One alone can coincide among many sets."""
