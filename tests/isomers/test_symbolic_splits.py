@@ -21,16 +21,9 @@ from isograd.isomers.symbolic.family import Unreadable
 from isograd.isomers.symbolic.grammar import Grammar
 from isograd.isomers.symbolic.telling import read_member
 
-HANGS = "some splits have no arithmetic problem of depth 1 that ends low, so drawing one never ends"
-"""Remove it, and the special cases that name it, once the few chains of depth 1 are dealt out to the splits."""
-
 
 def dumped(sets: Sequence[IsomerSet]) -> list[str]:
     return [isomer_set.model_dump_json() for isomer_set in sets]
-
-
-def least(name: str, split: str) -> int:
-    return 2 if (name, split) == ("arithmetic", "ood_template") else LEAST[name]  # see HANGS
 
 
 def short_chains() -> list[Chain]:
@@ -189,17 +182,14 @@ def test_no_two_splits_share_a_graph(name: str, data: st.DataObject) -> None:
     home: dict[str, str] = {}
     for split in SPLITS:
         seed = data.draw(st.integers(0, 10**9), label="seed")
-        depth = least(name, split) + data.draw(st.integers(0, 2), label="more")
+        depth = LEAST[name] + data.draw(st.integers(0, 2), label="more")
         for item in create_isomers(name, seed=seed, size=60, split=split, depth=depth, domains=["law"], noise=0.5):
             key = structure_hash(item.graph, values=True)
             assert home.setdefault(key, split) == split
     assert set(home.values()) == set(SPLITS)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=pytest.mark.xfail(strict=True, reason=HANGS)) if n == "arithmetic" else n for n in NAMES],
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_split_has_problems_of_every_answer_at_the_least_depth(name: str) -> None:
     family, rng = FAMILIES[name], random.Random(0)
     for label in family.labels:
@@ -213,7 +203,7 @@ def test_every_split_has_problems_of_every_answer_at_the_least_depth(name: str) 
 @pytest.mark.parametrize("split", SPLITS)
 def test_every_split_gives_every_answer(name: str, split: str) -> None:
     deepest = max(FAMILIES[name].depths) - SPLITS[split].extra_depth
-    for depth in (least(name, split), deepest):
+    for depth in (LEAST[name], deepest):
         sets = create_isomers(name, size=40, split=split, depth=depth, domains=["law"])
         assert {item.graph.goal.value for item in sets} == set(FAMILIES[name].labels)
 

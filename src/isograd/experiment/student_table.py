@@ -24,7 +24,7 @@ PLAIN: Final = "ERM, no cues"
 def run_student_table(output: Path, *, model: str, seed: int, workers: int, console: Console) -> int:
     """Measure the student untrained, fine-tuned with ERM on data with cues, and on data without, in every family.
 
-    The data are those of the demo: many wrong answers, and cues that agree with 9 of 10 stated answers. The
+    The data are those of the demo: many wrong answers, and cues that agree with 19 of 20 stated answers. The
     student without cues tells what the task allows; the one with cues, whether the cue captures it.
 
     Args:

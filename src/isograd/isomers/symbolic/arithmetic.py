@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import ClassVar, Final
 
 from isograd.isomers.schema import Edge, Node, NodeType, ReasoningGraph, Step
@@ -85,6 +85,13 @@ class Arithmetic(Family[Chain]):
                 changes.append((operation, amount))
                 value += SIGNS[operation] * amount
         return Chain(start, tuple(changes))
+
+    def few(self) -> Iterator[Chain]:
+        amounts = range(SMALLEST_AMOUNT, LARGEST_AMOUNT + 1)
+        for start, operation, amount in product(range(SMALLEST_AMOUNT, LARGEST), OPERATIONS, amounts):
+            chain = Chain(start, ((operation, amount),))
+            if 1 <= chain.values[-1] <= LARGEST:
+                yield chain
 
     def identity(self, problem: Chain) -> str:
         return " ".join(map(str, problem.values))

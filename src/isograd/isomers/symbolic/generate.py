@@ -115,9 +115,11 @@ class IsomerDataset(Sequence[IsomerSet]):
         members = []
         for domain in self.domains:
             language = grammar(self.family, domain)
-            # A domain's words do not depend on which other domains are told.
+            # A domain's words depend neither on which other domains are told nor on the cues.
             words = self._rng(index, "words", language.domain.name)
-            label = self._draw_cue(words, family, answer) if self.cue == "member" else shared_cue
+            label = shared_cue
+            if self.cue == "member":
+                label = self._draw_cue(self._rng(index, "cue", language.domain.name), family, answer)
             members.append(
                 tell_member(
                     problem,
