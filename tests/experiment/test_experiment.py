@@ -96,11 +96,11 @@ def test_the_demo_of_any_family_has_the_same_runs_on_its_own_data(
     for job in asked:
         (source,) = job.config.data
         train = load_isomers(source.path)
-        assert train == create_isomers(family, seed=job.config.seed, size=40, cue="member", noise=demo.NOISE)[:]
+        options = {"seed": job.config.seed, "cue": "member", "agreement": demo.AGREEMENT}
+        assert train == create_isomers(family, size=40, noise=demo.NOISE, **options)[:]
         assert set(job.splits) == set(demo.SPLITS)
         for split, path in job.splits.items():
-            kept = create_isomers(family, seed=job.config.seed, size=4, split=split, cue="member")
-            assert load_isomers(path) == kept[:]
+            assert load_isomers(path) == create_isomers(family, size=4, split=split, **options)[:]
     assert len({job.output for job in asked}) == len(asked)
 
 
