@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from mutators import MUTATIONS, foreign, sound_sets
 from mutators.claims import another_answer_in_one_member
-from mutators.files import with_one_member_told_anew
+from mutators.files import an_evaluation_set_told_anew, with_one_member_told_anew
 from mutators.harmless import nodes_renamed_throughout
 from mutators.steps import a_step_dropped_in_all_members
 from mutators.words import another_member_s_problem
@@ -175,10 +175,7 @@ def test_what_was_rejected_does_not_stand_in_the_way_of_its_correction() -> None
 
 
 def test_unique_graphs() -> None:
-    again = create_isomers(
-        SETS[0].family, seed=77, size=400, depth=SETS[0].provenance.options["depth"], domains=["cooking", "sport"]
-    )
-    same = next(one for one in again if [n.value for n in one.graph.nodes] == [n.value for n in SETS[0].graph.nodes])
+    same = an_evaluation_set_told_anew(SETS[0], Random(0))
     renamed = nodes_renamed_throughout(same, Random(0))
     assert judged([SETS[0], same, renamed.model_copy(update={"members": renamed.members[:1]})]) == [
         set(), set(), {"duplicate"},
