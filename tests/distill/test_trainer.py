@@ -171,7 +171,7 @@ def test_sets_of_different_depths_share_a_batch(make_trainer: MakeTrainer) -> No
         ({"eval_packing": True}, "eval_packing mixes rows"),
         ({"method": "iga", "lora": {"lora_dropout": 0.1}}, "dropout"),
         ({"method": "iga", "lora": {"use_dora": True}}, "DoRA"),
-        ({"max_length": 40, "consistency": "js"}, "max_length"),
+        ({"max_length": 78, "consistency": "js"}, "max_length"),
         ({"data": []}, "empty"),
         ({"data": ["text"]}, "pass isomer sets or a datasets.Dataset"),
         ({"data": Dataset.from_list([{"text": "a"}])}, "no column 'domain'"),

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from rich.console import Console
 
+from isograd.common.errors import UserError
 from isograd.common.files import read_json, write_text
 from isograd.distill.run_config import DataSource, DistillConfig
 from isograd.experiment.demo import TRAINING, write_data
@@ -36,7 +37,12 @@ def run_student_table(output: Path, *, model: str, seed: int, workers: int, cons
 
     Returns:
         0, or 1 if a run failed, or 130 after an interruption.
+
+    Raises:
+        UserError: ``workers`` is not positive, or ``output`` holds runs of another configuration.
     """
+    if workers < 1:
+        raise UserError(f"workers is {workers}; it must be at least 1")
     jobs = [job for family in FAMILIES for job in _jobs(output / family, family, model, seed)]
     outcomes = run_jobs(jobs, console, workers=workers)
     if any(outcome.status == STOPPED for outcome in outcomes):

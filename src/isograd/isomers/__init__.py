@@ -77,3 +77,7 @@ __getattr__, _ = lazy_attributes(
         "to_dataset": "isograd.isomers.arrow",
     },
 )
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -143,8 +143,11 @@ def test_a_file_may_be_replaced_by_what_passed(mixed: Path) -> None:
 def test_targets_that_cannot_be(mixed: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"accepted\.parquet: accepted sets are written as JSON lines; name it"):
         verify_file(mixed, accepted=tmp_path / "accepted.parquet")
-    with pytest.raises(UserError, match=r"need files of their own, not twice .*one\.jsonl"):
+    with pytest.raises(UserError, match="need files of their own; one is named twice"):
         verify_file(mixed, accepted=tmp_path / "one.jsonl", rejected=tmp_path / "x" / ".." / "one.jsonl")
+    for name in ("verdicts", "rejected"):
+        with pytest.raises(UserError, match="would be replaced by"):
+            verify_file(mixed, **{name: mixed})
     with pytest.raises(UserError, match=r"verdicts\.jsonl: cannot be written: "):
         verify_file(mixed, verdicts=mixed / "verdicts.jsonl")
     with pytest.raises(UserError, match=r"none\.jsonl: no such file"):

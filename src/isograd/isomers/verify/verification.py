@@ -254,9 +254,11 @@ def verify_file(
     targets = [verdicts, accepted, rejected]
     if accepted and suffix_of(accepted) != JSON_LINES:
         raise UserError(f"{accepted}: accepted sets are written as JSON lines; name it *{JSON_LINES}")
-    written = [Path(target).resolve() for target in targets if target]
-    if len(set(written)) < len(written):
-        raise UserError(f"verdicts, accepted and rejected sets need files of their own, not twice {written[0]}")
+    files = [Path(target).resolve() for target in targets if target]
+    if len(set(files)) < len(files):
+        raise UserError("verdicts, accepted and rejected sets need files of their own; one is named twice")
+    if Path(path).resolve() in {Path(target).resolve() for target in (verdicts, rejected) if target}:
+        raise UserError(f"{path}: would be replaced by verdicts or rejected sets; name another file for them")
     with ExitStack() as stack:
         outputs = [_opened(stack, target) if target else None for target in targets]
         for line, item in read_lines(path):
