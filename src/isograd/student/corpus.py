@@ -13,15 +13,21 @@ import random
 import re
 import string
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from isograd.common.seeding import named_random
+from isograd.isomers.symbolic.deduction import Deduction
 from isograd.isomers.symbolic.domains import Domain, domain_names
 from isograd.isomers.symbolic.families import FAMILIES, grammar
 from isograd.isomers.symbolic.family import Cast, Family, Statement
 from isograd.isomers.symbolic.grammar import Grammar, capitalized
 
 __all__ = ["SYMBOLS", "documents", "symbols", "vocabulary_text"]
+
+TAUGHT: Final[tuple[Family[Any], ...]] = tuple(
+    Deduction(denials=True) if family.name == Deduction.name else family for family in FAMILIES.values()
+)
+"""The families as the student meets them: claims that deny something are read, though never judged."""
 
 SYMBOLS = "symbols"
 """The name of the neutral form, where a domain's name would stand."""
@@ -46,9 +52,8 @@ def documents(seed: int, part: int) -> Iterator[str]:
         _answer_words,
     ]
     weights = (0.2, 0.35, 0.25, 0.15, 0.05)
-    families = list(FAMILIES.values())
     while True:
-        yield rng.choices(kinds, weights)[0](rng, rng.choice(families))
+        yield rng.choices(kinds, weights)[0](rng, rng.choice(TAUGHT))
 
 
 def _problem(rng: random.Random, family: Family[Any], depth: int) -> Any:
@@ -131,7 +136,7 @@ def _answer_words(rng: random.Random, family: Family[Any]) -> str:
 
 def vocabulary_text() -> Iterator[str]:
     """Every word of every domain file in every position it can take, for the tokenizer."""
-    for family in FAMILIES.values():
+    for family in TAUGHT:
         for name in domain_names():
             yield from _words(grammar(family.name, name))
         rng = named_random("student", "vocabulary", family.name)

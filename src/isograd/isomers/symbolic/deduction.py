@@ -60,6 +60,11 @@ class Deduction(Family[Rules]):
 
     A rule is applied forwards. Nothing more follows from it in classical logic either: each trait is the result of
     one rule at most, and a trait on which a rule fails is known from nowhere else. Depth counts rules.
+
+    Args:
+        denials: also draw claims that deny the last trait ("is it true that the stew is *not* spicy?"). Whether such a
+            claim is true is an exclusive or of claim and trait, which small students learn late if at all, so
+            :data:`~isograd.isomers.symbolic.families.FAMILIES` goes without.
     """
 
     name: ClassVar[str] = "deduction"
@@ -86,9 +91,13 @@ class Deduction(Family[Rules]):
     extra: ClassVar[str | None] = "name"
     shuffles: ClassVar[bool] = True
 
+    def __init__(self, *, denials: bool = False) -> None:
+        self.denials = denials
+
     def draw(self, rng: random.Random, depth: int, label: str) -> Rules:
         fails = None if label != "unknown" else rng.randrange(depth)
-        asked, main, forms = rng.random() < 0.5, rng.random() < 0.5, []
+        asked = rng.random() < 0.5 if self.denials else True
+        main, forms = rng.random() < 0.5, []
         value: bool | None = main
         for number in range(depth):
             result = rng.random() < 0.5 if label == "unknown" or number < depth - 1 else (label == "yes") == asked
@@ -107,7 +116,7 @@ class Deduction(Family[Rules]):
     def few(self) -> Iterator[Rules]:
         truths = (False, True)
         sides = (None, *product(truths, truths))
-        for main, asked in product(truths, truths):
+        for main, asked in product(truths, truths if self.denials else (True,)):
             for forms in product(product(truths, sides, truths), repeat=min(self.depths)):
                 yield _build(main, list(forms), asked)
 
