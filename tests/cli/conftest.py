@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cli_done import Done, Isograd
 
 from isograd.cli import main
-
-
-@dataclass(frozen=True)
-class Done:
-    """How a command ended."""
-
-    status: int
-    told: str
-    errors: str
-
-
-Isograd = Callable[..., Done]
 
 
 @pytest.fixture

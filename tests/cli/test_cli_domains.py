@@ -6,8 +6,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from cli_done import Isograd
 
-from conftest import Isograd
 from isograd.isomers import FAMILIES, create_curriculum, create_isomers, load_isomers
 from isograd.isomers.symbolic import domains
 

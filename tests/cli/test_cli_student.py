@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_done import Isograd
 from rich.console import Console
 
-from conftest import Isograd
 from isograd.cli.views import probe_view
 from isograd.experiment import demo, student_table
 from isograd.isomers import FAMILIES

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 import yaml
+from cli_done import Isograd
 
-from conftest import Isograd
 from isograd.cli.isomers import LINES_TOLD
 from isograd.isomers import IsomerSet, create_isomers, load_isomers, save_isomers, verify
 from isograd.isomers.symbolic.domains import load_domain
