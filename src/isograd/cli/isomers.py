@@ -165,15 +165,9 @@ def isomers_samples(
     seed: Annotated[int, typer.Option(help="Of the generator.")] = 0,
 ) -> None:
     """Three samples of every family in every domain, as Markdown, to be read aloud."""
-    from isograd.common.files import write_text
     from isograd.isomers.symbolic.samples import samples_page
 
-    page = samples_page(seed)
-    if output is None:
-        typer.echo(page, nl=False)
-    else:
-        write_text(output, page)
-        typer.echo(str(output))
+    _print_or_write(samples_page(seed), output)
 
 
 @isomers.command("show")
@@ -224,14 +218,18 @@ def isomers_card(
     dataset_license: Annotated[str | None, typer.Option("--license", help="An identifier of the hub's.")] = None,
 ) -> None:
     """Describe isomer sets as a dataset card: Markdown with tables of what the file holds."""
-    from isograd.common.files import write_text
     from isograd.isomers import dataset_card, iter_isomers
 
-    card = dataset_card(iter_isomers(file), dataset_license=dataset_license)
+    _print_or_write(dataset_card(iter_isomers(file), dataset_license=dataset_license), output)
+
+
+def _print_or_write(text: str, output: Path | None) -> None:
+    from isograd.common.files import write_text
+
     if output is None:
-        typer.echo(card, nl=False)
+        typer.echo(text, nl=False)
     else:
-        write_text(output, card)
+        write_text(output, text)
         typer.echo(str(output))
 
 

@@ -6,13 +6,13 @@ import contextlib
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, Literal
 
 from isograd.common.errors import UserError
 
-__all__ = ["atomic_writer", "read_json", "write_json", "write_text"]
+__all__ = ["atomic_writer", "read_json", "write_json", "write_lines", "write_text"]
 
 
 @contextlib.contextmanager
@@ -40,6 +40,16 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write ``text`` as UTF-8, atomically."""
     with atomic_writer(path) as file:
         file.write(text)
+
+
+def write_lines(lines: Iterable[str], path: str | os.PathLike[str]) -> int:
+    """Write texts as lines, atomically and as they come; returns how many."""
+    count = 0
+    with atomic_writer(path) as file:
+        for line in lines:
+            file.write(f"{line}\n")
+            count += 1
+    return count
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

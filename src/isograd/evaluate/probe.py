@@ -61,13 +61,9 @@ def _probe_domain(
         question = language.say(family.question(problem, cast), rng)
         steps.append((f"{story} {question}\n", family.steps(problem, cast)[step].text, cue))
     told = _complete(model, tokenizer, [prompt for prompt, _ in meanings])
-    meaning_right = [
-        text == wanted or text.startswith(f"{wanted} ") for text, (_, wanted) in zip(told, meanings, strict=True)
-    ]
+    meaning_right = [_says(text, wanted) for text, (_, wanted) in zip(told, meanings, strict=True)]
     told = _complete(model, tokenizer, [prompt for prompt, _, _ in steps])
-    step_right = [
-        text == wanted or text.startswith(f"{wanted} ") for text, (_, wanted, _) in zip(told, steps, strict=True)
-    ]
+    step_right = [_says(text, wanted) for text, (_, wanted, _) in zip(told, steps, strict=True)]
     cue_right = [text == f"{wanted} {cue}" for text, (_, wanted, cue) in zip(told, steps, strict=True)]
     members = [
         s.members[0]
@@ -106,6 +102,11 @@ def _symbolic(family: Family[Any], problem: Any, rng: random.Random) -> tuple[st
 
 def _complete(model: Any, tokenizer: Any, prompts: Sequence[str]) -> list[str]:
     return generate_greedy(model, tokenizer, prompts, max_new_tokens=80)
+
+
+def _says(text: str, wanted: str) -> bool:
+    """Whether a text is what is wanted, with or without a cue after it."""
+    return text == wanted or text.startswith(f"{wanted} ")
 
 
 def _mean(values: Sequence[bool]) -> float:

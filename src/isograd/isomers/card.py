@@ -12,12 +12,12 @@ import yaml
 from isograd.common.errors import UserError
 from isograd.isomers.schema import IsomerSet, NodeType
 from isograd.isomers.symbolic.domains import domain_names
+from isograd.isomers.symbolic.generate import GENERATOR
 from isograd.isomers.views import true_answer
 
 __all__ = ["Composition", "dataset_card", "shard"]
 
 # What the built-in generator tells in built-in domains is put together from words of this package, under its license.
-BUILT_IN: Final = "isograd.symbolic"
 BUILT_IN_LICENSE: Final = "apache-2.0"
 
 MOST_ROWS: Final = 60
@@ -88,7 +88,7 @@ class Composition:
         family, origin = isomer_set.family, isomer_set.provenance
         self.sets += 1
         self.noisy += isomer_set.noisy
-        self.built_in &= origin.generator == BUILT_IN and self._own_domains.issuperset(isomer_set.domains)
+        self.built_in &= origin.generator == GENERATOR and self._own_domains.issuperset(isomer_set.domains)
         self.structures.add(isomer_set.structure)
         self.sizes[len(isomer_set.members)] += 1
         self.depths[sum(node.type is not NodeType.GOAL for node in isomer_set.graph.steps)] += 1

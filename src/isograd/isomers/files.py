@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from isograd.common.errors import UserError
-from isograd.common.files import atomic_writer
+from isograd.common.files import write_lines
 from isograd.isomers.reading import PARQUET, Fault, read_lines, suffix_of
 from isograd.isomers.schema import IsomerSet
 
@@ -28,12 +28,7 @@ def save_isomers(sets: Iterable[IsomerSet], path: str | os.PathLike[str]) -> int
         from isograd.isomers.arrow import SETS_SCHEMA, to_record, write_parquet
 
         return write_parquet(map(to_record, sets), path, SETS_SCHEMA)
-    count = 0
-    with atomic_writer(path) as file:
-        for isomer_set in sets:
-            file.write(isomer_set.model_dump_json(exclude_defaults=True) + "\n")
-            count += 1
-    return count
+    return write_lines((isomer_set.model_dump_json(exclude_defaults=True) for isomer_set in sets), path)
 
 
 def iter_isomers(path: str | os.PathLike[str]) -> Iterator[IsomerSet]:

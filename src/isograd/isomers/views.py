@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from isograd.common.errors import UserError
-from isograd.common.files import atomic_writer
+from isograd.common.files import write_lines
 from isograd.isomers.reading import PARQUET, suffix_of
 from isograd.isomers.schema import Isomer, IsomerSet
 
@@ -92,15 +92,9 @@ def save_view(sets: Iterable[IsomerSet], path: str | os.PathLike[str], view: str
     """
     if view not in VIEWS:
         raise UserError(f"unknown view {view!r}; there are: sets, {', '.join(VIEWS)}")
-    parquet = suffix_of(path) == PARQUET
     rows: Iterator[dict[str, Any]] = (row for isomer_set in sets for row in VIEWS[view]([isomer_set]))
-    if parquet:
+    if suffix_of(path) == PARQUET:
         from isograd.isomers.arrow import VIEW_SCHEMAS, write_parquet
 
         return write_parquet(rows, path, VIEW_SCHEMAS[view])
-    count = 0
-    with atomic_writer(path) as file:
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            count += 1
-    return count
+    return write_lines((json.dumps(row, ensure_ascii=False) for row in rows), path)
