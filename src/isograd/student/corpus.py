@@ -150,7 +150,9 @@ def vocabulary_text() -> Iterator[str]:
                     [" ; ".join(family.notation(problem, cast)), *(s.text for s in family.steps(problem, cast))]
                 )
                 for statement in family.statements(problem, cast):
-                    yield from (f"x {value}. {capitalized(value)}" for value in statement.fields.values())
+                    yield from (
+                        f"x {value}. {capitalized(value)}\n{capitalized(value)}" for value in statement.fields.values()
+                    )
     yield from (f"{sign} {sign}\n{sign}" for sign in (*string.ascii_lowercase, *string.digits))
 
 

@@ -47,7 +47,7 @@ class Arithmetic(Family[Chain]):
     """
 
     name: ClassVar[str] = "arithmetic"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     labels: ClassVar[tuple[str, ...]] = ("low", "fair", "good", "high")
     options: ClassVar[str] = "low (under 5), fair (under 10), good (under 15) or high"
     depths: ClassVar[range] = range(1, 13)

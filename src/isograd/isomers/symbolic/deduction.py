@@ -68,7 +68,7 @@ class Deduction(Family[Rules]):
     """
 
     name: ClassVar[str] = "deduction"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     labels: ClassVar[tuple[str, ...]] = ("no", "unknown", "yes")
     options: ClassVar[str] = "yes, no or unknown"
     depths: ClassVar[range] = range(2, 7)

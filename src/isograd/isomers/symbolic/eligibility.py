@@ -71,7 +71,7 @@ class Eligibility(Family[Case]):
     """
 
     name: ClassVar[str] = "eligibility"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     labels: ClassVar[tuple[str, ...]] = ("accepted", "reviewed", "deferred", "rejected")
     options: ClassVar[str] = "accepted, reviewed, deferred or rejected"
     depths: ClassVar[range] = range(1, 9)

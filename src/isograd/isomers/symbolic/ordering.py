@@ -31,7 +31,7 @@ class Ordering(Family[Line]):
     """
 
     name: ClassVar[str] = "ordering"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     labels: ClassVar[tuple[str, ...]] = ORDINALS[:5]
     options: ClassVar[str] = "first, second, third, fourth or fifth"
     depths: ClassVar[range] = range(2, 9)
