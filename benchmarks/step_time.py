@@ -1,14 +1,22 @@
-"""Time and memory of one training step: ERM, one-pass IGA, and IGA done naively.
+"""Time and memory of one training step of every method, beside ERM's.
 
-    python benchmarks/step_time.py [--hidden 128 256 512] [--repeats 7] [--threads 2] [--clock wall] [--seed 0]
+    python benchmarks/step_time.py [--methods erm iga ...] [--hidden 128 256 512] [--repeats 7] [--threads 2]
+                                   [--clock wall] [--seed 0] [--skip memory breakdown]
 
-Three ways to the gradients of the LoRA factors of a Llama (all linear layers adapted), from the same batch of K = 4
-domains with right padding and prompts without labels:
+All ways go to the gradients of the LoRA factors of a Llama (all linear layers adapted), from the same batch of K = 4
+domains with right padding and prompts without labels, through the trainer's loss head (TRL's fused one, which
+computes log-probabilities and entropies for every method, ERM too):
 
-* ``erm``: forward and backward of the domain-balanced loss, nothing captured;
-* ``iga``: the same pass inside ``DomainCapture.micro_batch``, then ``write_gradients``;
-* ``naive``: K forward and backward passes, one for the rows of each domain (as many tokens in all), with the base
-  weights' gradients kept for every domain, then mask, full SVD and chain rule per layer.
+* loss-level methods (``erm``, ``irm``, ``vrex``, ``group_dro``, ``fishr``): forward and backward of the objective;
+* local and global methods (``and_mask`` ... ``iga_sets``): the same pass inside ``DomainCapture.micro_batch``, then
+  ``write_gradients``;
+* ``fish``: K small forward and backward passes, one after the other;
+* ``consistency_js``, ``consistency_variance``: ERM and the term, at one aligned token of each row;
+* ``torchjd_upgrad``, ``torchjd_pcgrad``: torchjd's own engine on the K losses, where it is installed: a Jacobian of K
+  rows by K backward passes through one graph (``parallel_chunk_size=1``: the fused head has no vmap), then its
+  aggregator;
+* ``naive``: IGA by K forward and backward passes, one for the rows of each domain (as many tokens in all), with the
+  base weights' gradients kept for every domain, then mask, full SVD and chain rule per layer.
 
 None includes the optimizer, which is the same for all. The variants are interleaved within one process, so that
 what else the machine does falls on all of them; medians, and ratios of medians to ``erm``. On a machine that others
@@ -36,15 +44,37 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
+from trl.trainer.utils import add_fused_lm_head
 
 import isograd.capture._dense as dense_module
 import isograd.capture.domain_capture as capture_module
 from isograd.capture import DomainCapture
+from isograd.capture._layers import find_layers
 from isograd.common.seeding import derive_seed
-from isograd.gradients import Iga, chain_rule, truncated_svd
+from isograd.distill.consistency import ConsistencyTerm
+from isograd.distill.hidden import final_states
+from isograd.distill.inner_loop import walk_domains
+from isograd.distill.loss import head_tokens, sum_by_domain
+from isograd.distill.objective import Shares, StepObjective
+from isograd.gradients import Erm, Iga, InnerLoopMethod, LossMethod, Method, chain_rule, make_method, truncated_svd
+
+try:
+    from torchjd import aggregation, autojac
+except ImportError:
+    autojac = None
 
 K = 4
-VARIANTS = ("erm", "iga", "naive")
+METHODS: dict[str, Method] = {
+    **{name: make_method(name) for name in ("erm", "irm", "vrex", "group_dro", "fish", "fishr")},
+    **{name: make_method(name) for name in ("and_mask", "sand_mask", "pcgrad", "mgda", "cagrad", "iga")},
+    "iga_factor": Iga(space="factor"),
+    "iga_running": Iga(variance="running"),
+    "iga_singular": Iga(basis="singular"),
+    "iga_sets": Iga(variance="set"),
+}
+CONSISTENCY = {"consistency_js": "js", "consistency_variance": "logit_variance"}
+TORCHJD = {} if autojac is None else {"torchjd_upgrad": "UPGrad", "torchjd_pcgrad": "PCGrad"}
+VARIANTS = (*METHODS, *CONSISTENCY, *TORCHJD, "naive")
 
 
 @dataclass(frozen=True)
@@ -60,10 +90,10 @@ class Shape:
 
 
 class Bench:
-    """A model, a batch, and one function per variant that leaves gradients in the LoRA factors."""
+    """A model, a batch, and one step per variant that leaves gradients in the LoRA factors."""
 
     def __init__(self, shape: Shape, seed: int) -> None:
-        self.shape = shape
+        self.shape, self.seed = shape, seed
         self.model = _model(shape, seed)
         generator = torch.Generator().manual_seed(derive_seed("benchmarks", "batch", seed))
         self.ids = torch.randint(3, shape.vocabulary, (shape.rows, shape.length), generator=generator)
@@ -74,48 +104,96 @@ class Bench:
         for row, end in enumerate(lengths.tolist()):
             self.ids[row, end:], self.mask[row, end:], self.labels[row, end:] = 0, 0, -100
         self.domains = torch.arange(shape.rows) % K  # whole sets, one member of each domain after the other
-        self.method = Iga()
-        self.capture = DomainCapture(self.model, self.method, num_domains=K, seed=seed)
+        self.aligned = lengths[:, None] - 2  # the answer, shortly before the end
+        self.tokens = sum_by_domain((self.labels[:, 1:] != -100).float(), self.domains, K)
+        self.layers = find_layers(self.model, None)
         self.factors = [p for p in self.model.parameters() if p.requires_grad]
+        self._captures: dict[str, DomainCapture] = {}
+        self._objectives: dict[str, StepObjective] = {}
 
-    def losses(self, rows: Tensor | slice) -> tuple[Tensor, Tensor]:
-        """Sum of nats and number of supervised tokens of each of these rows."""
-        logits = self.model(input_ids=self.ids[rows], attention_mask=self.mask[rows]).logits[:, :-1]
-        labels = self.labels[rows][:, 1:]
-        nats = nn.functional.cross_entropy(logits.mT, labels, reduction="none")
-        return nats.sum(1), (labels != -100).sum(1)
-
-    def backward(self) -> None:
-        nats, tokens = self.losses(slice(None))
-        sums = nats.new_zeros(K).index_add(0, self.domains, nats)
-        counts = tokens.new_zeros(K).index_add(0, self.domains, tokens)
-        (sums / counts).mean().backward()
-
-    def erm(self) -> None:
+    def step(self, variant: str) -> None:
+        """Gradients of one optimizer step."""
         self.zero()
-        self.backward()
+        if variant == "naive":
+            self._naive()
+        elif variant in TORCHJD:
+            self._torchjd(getattr(aggregation, TORCHJD[variant])())
+        elif variant in CONSISTENCY:
+            self._consistency(CONSISTENCY[variant])
+        elif isinstance(method := METHODS[variant], LossMethod):
+            self._objective_backward(variant, method)
+        elif isinstance(method, InnerLoopMethod):
+            walk_domains(self.factors, range(K), self._one_domain, method.step_size)
+        else:
+            capture = self._capture(variant)
+            with capture.micro_batch(self.domains):
+                self.shares().losses.mean().backward()
+            capture.write_gradients()
 
-    def iga(self) -> None:
-        self.zero()
-        with self.capture.micro_batch(self.domains):
-            self.backward()
-        self.capture.write_gradients()
+    def shares(self, rows: Tensor | slice = slice(None)) -> Shares:
+        """What these rows contribute to the losses of the domains."""
+        labels, domains = self.labels[rows], self.domains[rows]
+        outputs = self.model(
+            input_ids=self.ids[rows], attention_mask=self.mask[rows], labels=labels, use_cache=False, fused_lm_head=True
+        )
 
-    def naive(self) -> None:
-        self.zero()
-        weights = [layer.module.base_layer.weight for layer in self.capture.layers]
+        def by_domain(values: Tensor) -> Tensor:
+            return sum_by_domain(values, domains, K) / self.tokens
+
+        return Shares(by_domain(-outputs.log_probs), by_domain(-outputs.log_probs - outputs.entropy))
+
+    def _objective_backward(self, variant: str, method: LossMethod) -> None:
+        if variant not in self._objectives:
+            self._objectives[variant] = StepObjective(lambda values: values, 1)
+        objective = self._objectives[variant]
+        objective.begin(1)
+        if method.needs_head:
+            base: Any = self.model.get_base_model()
+            with final_states(base) as states:
+                shares = self.shares()
+            head = head_tokens(base, states[0], self.labels, self.domains)
+            loss = objective.loss_with_head(method, self.tokens, shares, head)
+        else:
+            loss = objective.loss(method, self.tokens, self.shares())
+        loss.backward()
+
+    def _consistency(self, form: str) -> None:
+        term, base = ConsistencyTerm(form, 1.0), self.model.get_base_model()
+        objective = StepObjective(lambda values: values, 1)
+        with term.watching(base) as states:
+            shares = self.shares()
+        loss = objective.loss(Erm(), self.tokens, shares)
+        (loss + term(base, states[0], self.aligned, K)).backward()
+
+    def _one_domain(self, domain: int) -> Tensor:
+        loss = self.shares(self.domains == domain).losses.sum()
+        loss.backward()
+        return loss.detach()
+
+    def _torchjd(self, aggregator: Any) -> None:
+        autojac.backward(self.shares().losses, inputs=self.factors, parallel_chunk_size=1)
+        autojac.jac_to_grad(self.factors, aggregator)
+
+    def _naive(self) -> None:
+        method = METHODS["iga"]
+        assert isinstance(method, Iga)
+        weights = [layer.module.base_layer.weight for layer in self.layers]
         for weight in weights:
             weight.requires_grad_(True)
-        per_domain = []
-        for k in range(K):
-            nats, tokens = self.losses(self.domains == k)
-            per_domain.append(torch.autograd.grad(nats.sum() / tokens.sum(), weights))
+        per_domain = [torch.autograd.grad(self.shares(self.domains == k).losses.sum(), weights) for k in range(K)]
         for weight in weights:
             weight.requires_grad_(False)
-        for index, layer in enumerate(self.capture.layers):
-            direction = self.method.merge(torch.stack([grads[index] for grads in per_domain]))
+        for index, layer in enumerate(self.layers):
+            direction = method.merge(torch.stack([grads[index] for grads in per_domain]))
             low_rank = truncated_svd(direction, self.shape.rank, method="exact")
             layer.A.grad, layer.B.grad = chain_rule(low_rank, layer.A.detach(), layer.B.detach(), layer.scaling)
+
+    def _capture(self, variant: str) -> DomainCapture:
+        # Kept between steps, as in training. The hooks of those that wait cost every variant the same microseconds.
+        if variant not in self._captures:
+            method: Any = METHODS[variant]
+            self._captures[variant] = DomainCapture(self.model, method, num_domains=K, seed=self.seed)
+        return self._captures[variant]
 
     def zero(self) -> None:
         for factor in self.factors:
@@ -140,7 +218,9 @@ def _model(shape: Shape, seed: int) -> nn.Module:
     lora = LoraConfig(r=shape.rank, lora_alpha=2 * shape.rank, target_modules=targets, task_type="CAUSAL_LM")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        model = get_peft_model(LlamaForCausalLM(config), lora)
+        base = LlamaForCausalLM(config)
+        add_fused_lm_head(base, outputs=("log_probs", "entropy", "is_top1"))  # what the trainer asks for
+        model = get_peft_model(base, lora)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
@@ -157,9 +237,8 @@ def time_variants(bench: Bench, variants: tuple[str, ...], repeats: int) -> dict
     times: dict[str, list[float]] = {variant: [] for variant in variants}
     for repeat in range(repeats + 1):
         for variant in variants:
-            step: Callable[[], None] = getattr(bench, variant)
             start = clock()
-            step()
+            bench.step(variant)
             if repeat:
                 times[variant].append(clock() - start)
     return times
@@ -181,7 +260,7 @@ def breakdown(bench: Bench, repeats: int) -> dict[str, float]:
     patches: list[tuple[Any, str, str]] = [
         (dense_module, "_products", "products"),
         (capture_module, "token_segments", "zero rows"),
-        (capture_module, "chain_rule", "chain rule"),
+        (Iga, "factor_gradients", "chain rule"),
         (Iga, "merge", "mask"),
         (Iga, "project", "svd"),
         (DomainCapture, "_record", "all"),
@@ -193,7 +272,7 @@ def breakdown(bench: Bench, repeats: int) -> dict[str, float]:
             setattr(owner, name, timed(part, original))
         for _ in range(repeats):
             spent.clear()
-            bench.iga()
+            bench.step("iga")
             rounds.append(dict(spent))
     finally:
         for (owner, name, _), original in zip(patches, originals, strict=True):
@@ -215,12 +294,11 @@ def peak_memory(variant: str, shape: Shape, args: argparse.Namespace) -> float:
 
 
 def _measure_memory(variant: str, bench: Bench) -> float:
-    step: Callable[[], None] = getattr(bench, variant)
-    step()
+    bench.step(variant)
     bench.zero()
     Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
     before = _status("VmRSS")
-    step()
+    bench.step(variant)
     return (_status("VmHWM") - before) / 1024
 
 
@@ -232,7 +310,7 @@ def _status(field: str) -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Step time and peak memory of ERM, IGA and naive IGA.")
+    parser = argparse.ArgumentParser(description="Step time and peak memory of every method.")
     parser.add_argument("--hidden", type=int, nargs="+", default=[128, 256, 512])
     parser.add_argument("--layers", type=int, default=Shape.layers)
     parser.add_argument("--rows", type=int, default=Shape.rows)
@@ -242,7 +320,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--skip", nargs="*", default=[], choices=["naive", "memory", "breakdown"])
+    parser.add_argument("--methods", nargs="+", default=list(VARIANTS), choices=VARIANTS, help="erm is always there")
+    parser.add_argument("--skip", nargs="*", default=[], choices=["memory", "breakdown"])
     parser.add_argument("--memory-of", choices=VARIANTS, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -256,7 +335,7 @@ def main() -> None:
     if args.memory_of:
         print(json.dumps(_measure_memory(args.memory_of, Bench(Shape(args.hidden[0], **sizes), args.seed))))
         return
-    variants = tuple(variant for variant in VARIANTS if variant not in args.skip)
+    variants = ("erm", *(variant for variant in VARIANTS if variant in args.methods and variant != "erm"))
     settings = {"threads": args.threads, "clock": args.clock, "repeats": args.repeats, "seed": args.seed} | sizes
     print(f"torch {torch.__version__}, {', '.join(f'{name} {value}' for name, value in settings.items())}")
     for hidden in args.hidden:
@@ -264,18 +343,18 @@ def main() -> None:
         bench = Bench(shape, args.seed)
         times = time_variants(bench, variants, args.repeats)
         medians = {variant: statistics.median(values) for variant, values in times.items()}
-        largest = max(layer.A.shape[1] * layer.B.shape[0] for layer in bench.capture.layers) * 4 / 2**20
+        largest = max(layer.A.shape[1] * layer.B.shape[0] for layer in bench.layers) * 4 / 2**20
         print(f"\nhidden {hidden}: largest adapted layer {largest:.2f} MiB, {K} dense gradients {K * largest:.2f} MiB")
+        peaks: dict[str, float] = {}
         for variant in variants:
             low, high = min(times[variant]), max(times[variant])
-            line = f"  {variant:6} {1e3 * medians[variant]:8.1f} ms [{1e3 * low:.1f}, {1e3 * high:.1f}]"
+            line = f"  {variant:20} {1e3 * medians[variant]:8.1f} ms [{1e3 * low:.1f}, {1e3 * high:.1f}]"
             line += f"  {medians[variant] / medians['erm']:5.2f} x erm"
             if "memory" not in args.skip:
-                line += f"  step raises peak by {peak_memory(variant, shape, args):7.1f} MiB"
-            print(line)
-        if "naive" in medians:
-            print(f"  iga / naive {medians['iga'] / medians['naive']:.2f}")
-        if "breakdown" not in args.skip:
+                peaks[variant] = peak_memory(variant, shape, args)
+                line += f"  peak {peaks[variant]:7.1f} MiB  {peaks[variant] / peaks['erm']:5.2f} x erm"
+            print(line, flush=True)
+        if "iga" in medians and "breakdown" not in args.skip:
             parts = breakdown(bench, args.repeats)
             print("  iga spends  " + ", ".join(f"{part} {1e3 * seconds:.1f} ms" for part, seconds in parts.items()))
 

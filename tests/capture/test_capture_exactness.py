@@ -2,64 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import pytest
 import torch
 from capture_models import (
     ARCHITECTURES,
+    ORDERS,
+    K,
+    accumulate,
+    assert_same,
+    autograd,
     batch,
     checkpointing,
     dense_by_autograd,
-    domain_losses,
     factors,
     gradients,
     lora_model,
-    token_counts,
+    run,
 )
-from torch import Tensor, nn
+from torch import Tensor
 
 from isograd.capture import DomainCapture, _dense, _rows
 from isograd.gradients import Iga, LocalMethod, make_method
 
-# Four domains: dividing by 4 is exact, so that the float32 steps inside the models' norms round alike in all passes.
-K = 4
 MEAN = Iga(tau=0.0, svd="none")
-ORDERS = {
-    "sorted": [0, 0, 1, 1, 2, 2, 3, 3],
-    "interleaved": [0, 1, 2, 3, 0, 1, 2, 3],
-    "unequal": [2, 0, 3, 0, 1, 3, 3],
-}
-
-
-def run(
-    model: nn.Module, method: LocalMethod, data: dict[str, Tensor], *, autocast: bool = False, **options: object
-) -> dict[str, Tensor]:
-    """One window of one micro-batch; leaves the method's gradients in the model and returns the dense ones, if kept."""
-    model.zero_grad()
-    capture = DomainCapture(model, method, num_domains=K, **options)
-    with capture.micro_batch(data["domains"]):
-        with torch.autocast("cpu", torch.bfloat16) if autocast else contextlib.nullcontext():
-            loss = domain_losses(model, data, K).mean()
-        loss.backward()
-    capture.write_gradients()
-    dense = capture.dense_gradients
-    capture.remove()
-    return dense
-
-
-def autograd(model: nn.Module, data: dict[str, Tensor]) -> dict[str, Tensor]:
-    model.zero_grad()
-    domain_losses(model, data, K).mean().backward()
-    return gradients(model)
-
-
-def assert_same(one: dict[str, Tensor], two: dict[str, Tensor], tolerance: float = 1e-10) -> None:
-    assert one.keys() == two.keys()
-    for name in one:
-        torch.testing.assert_close(
-            one[name], two[name], rtol=0, atol=tolerance, msg=lambda text, n=name: f"{n}: {text}"
-        )
 
 
 @pytest.fixture(params=["copied", "in place"])
@@ -145,17 +110,6 @@ def test_checkpointing_changes_nothing(use_reentrant: bool, method: LocalMethod)
     capture = DomainCapture(model, method, num_domains=K)
     accumulate(model, capture, data, 7)
     assert_same(gradients(model), expected, 1e-8)
-
-
-def accumulate(model: nn.Module, capture: DomainCapture, data: dict[str, Tensor], parts: int) -> None:
-    """The window in several micro-batches, some without rows of some domains."""
-    totals = token_counts(data, K)
-    chunks = torch.arange(len(data["domains"])).chunk(parts)
-    for number, rows in enumerate(chunks):
-        part = {name: value[rows] for name, value in data.items()}
-        with capture.micro_batch(part["domains"], first=number == 0, last=number == len(chunks) - 1):
-            domain_losses(model, part, K, totals).mean().backward()
-    capture.write_gradients()
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])

@@ -11,7 +11,7 @@ from peft.tuners.lora.layer import LoraLayer
 from torch import Tensor, nn
 
 from isograd.capture import DomainCapture, _dense, _rows
-from isograd.capture._dense import accumulate, merge_dense, merge_tokens
+from isograd.capture._dense import accumulate, by_set, merge_dense, merge_tokens
 from isograd.capture._rows import plan_rows, token_segments
 from isograd.gradients import Iga
 
@@ -52,13 +52,38 @@ def test_products_are_the_sums_of_outer_products(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_rows, "_LONG_SEGMENT", {"cpu": long_segment})
         patch.setattr(_dense, "_TILE_BYTES", {"cpu": tile_bytes})
-        X, D, segments = token_segments(plan_rows(index, K), x, grad)
-        total = accumulate(None, X, D, segments, K)
+        plan = plan_rows(index, K)
+        X, D, segments = token_segments(plan, x, grad)
+        total = accumulate(None, X, D, segments, plan)
         torch.testing.assert_close(total, expected)
-        torch.testing.assert_close(accumulate(total, X, D, segments, K), 2 * expected)
+        torch.testing.assert_close(accumulate(total, X, D, segments, plan), 2 * expected)
         merged = Iga(tau=2.0).merge(expected)
-        torch.testing.assert_close(merge_tokens(Iga(tau=2.0), X, D, segments, K), merged)
+        torch.testing.assert_close(merge_tokens(Iga(tau=2.0), X, D, segments, plan), merged)
         torch.testing.assert_close(merge_dense(Iga(tau=2.0), expected), merged)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    order=st.permutations([0, 1, 2] * 3),
+    long_segment=st.sampled_from([0, 10**6]),
+    tile_bytes=st.sampled_from([1, 2**21]),
+    seed=st.integers(0, 999),
+)
+def test_products_by_set(order: list[int], long_segment: int, tile_bytes: int, seed: int) -> None:
+    """The i-th rows of all domains are set i, wherever they stand; each set counts as if it were all there is."""
+    K, S, m, n, length = 3, 3, 18, 4, 2
+    x, grad = random(9, length, n, seed=seed), random(9, length, m, seed=seed + 1)
+    expected = torch.zeros(S, K, m, n, dtype=torch.float64)
+    for row, k in enumerate(order):
+        expected[order[:row].count(k), k] = S * K * grad[row].mT @ x[row]
+    method = Iga(tau=2.0, variance="set")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_rows, "_LONG_SEGMENT", {"cpu": long_segment})
+        patch.setattr(_dense, "_TILE_BYTES", {"cpu": tile_bytes})
+        plan = plan_rows(torch.tensor(order), K, paired=True)
+        X, D, segments = token_segments(plan, x, grad)
+        torch.testing.assert_close(by_set(accumulate(None, X, D, segments, plan), plan), expected)
+        torch.testing.assert_close(merge_tokens(method, X, D, segments, plan), method.merge(expected))
 
 
 def test_one_tiny_entry_anywhere_keeps_a_token() -> None:
@@ -71,8 +96,9 @@ def test_one_tiny_entry_anywhere_keeps_a_token() -> None:
 
 def test_half_precision_rows_multiply_as_the_layer_did_and_sum_in_float32() -> None:
     x, grad = random(2, 30, 5).float(), random(2, 30, 6).bfloat16()  # autocast: the layer rounded x itself
-    X, D, segments = token_segments(plan_rows(torch.tensor([0, 1]), 2), x, grad)
-    total = accumulate(None, X, D, segments, 2)
+    plan = plan_rows(torch.tensor([0, 1]), 2)
+    X, D, segments = token_segments(plan, x, grad)
+    total = accumulate(None, X, D, segments, plan)
     expected = 2 * torch.einsum("rtm,rtn->rmn", grad.double(), x.bfloat16().double())
     assert total.dtype == torch.float32
     torch.testing.assert_close(total.double(), expected, rtol=1e-5, atol=1e-5)
@@ -137,10 +163,11 @@ def test_half_precision_on_a_gpu() -> None:
     x, grad = random(4, 6, 8), random(4, 6, 16)
     domains = torch.tensor([0, 1, 1, 0])
     half = (x.cuda().bfloat16(), grad.cuda().bfloat16())
-    X, D, segments = token_segments(plan_rows(domains, 2), *half)
-    total = accumulate(None, X, D, segments, 2)
+    plan = plan_rows(domains, 2)
+    X, D, segments = token_segments(plan, *half)
+    total = accumulate(None, X, D, segments, plan)
     member = torch.nn.functional.one_hot(domains, 2).double()
     expected = 2 * torch.einsum("rk,rtm,rtn->kmn", member, half[1].cpu().double(), half[0].cpu().double())
     assert total.dtype == torch.float32
     torch.testing.assert_close(total.cpu().double(), expected, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(merge_tokens(Iga(), X, D, segments, 2), merge_dense(Iga(), total))
+    torch.testing.assert_close(merge_tokens(Iga(), X, D, segments, plan), merge_dense(Iga(), total))

@@ -89,11 +89,6 @@ class TestModels:
     def test_one_domain(self) -> None:
         assert "num_domains is 1" in refusal(lambda: DomainCapture(lora_model(), Iga(), num_domains=1))
 
-    def test_several_processes(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
-        monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
-        assert "2 processes" in refusal(lambda: capture_of(lora_model()))
-
 
 class Toy(nn.Module):
     """Two linear layers, of which a test may use one twice, not at all, or on other rows."""

@@ -48,7 +48,7 @@ def test_help_is_quick() -> None:
         done = isograd("--help")
         seconds.append(time.perf_counter() - start)
         assert done.returncode == 0
-    for command in ("isomers", "student", "distill", "evaluate", "report", "demo"):
+    for command in ("isomers", "student", "distill", "evaluate", "report", "demo", "compare", "tune"):
         assert command in done.stdout
     # Generous: the aim is half a second, a loaded machine may take longer, loading torch takes several.
     assert min(seconds) < 1.5
@@ -97,6 +97,9 @@ def test_text_in_a_file_is_no_markup(tmp_path: Path) -> None:
         (("evaluate", "none", "--benchmark", "gsm9k=bad.yaml"), "unknown data format 'gsm9k'"),
         (("report", "none"), "run.json: no such file"),
         (("demo", "--seeds", "0"), "must be at least 1"),
+        (("compare", "none.yaml"), "none.yaml: No such file"),
+        (("compare", "bad.yaml"), "bad.yaml: data: no such field"),
+        (("tune", "bad.yaml"), "bad.yaml: data: no such field"),
     ],
 )
 def test_a_mistake_is_one_line(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:

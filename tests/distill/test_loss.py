@@ -14,7 +14,8 @@ from transformers import (
     set_seed,
 )
 
-from isograd.distill.loss import OutputRecorder, head_logits, last_hidden_state, sum_by_domain
+from isograd.distill.hidden import final_states
+from isograd.distill.loss import OutputRecorder, head_logits, sum_by_domain
 
 SMALL = {
     "vocab_size": 40,
@@ -41,7 +42,7 @@ def test_head_logits_are_the_model_s_own(name: str) -> None:
     set_seed(0)
     model = AutoModelForCausalLM.from_config(CONFIGS[name]).eval()
     ids = torch.randint(3, 40, (3, 7), generator=torch.Generator().manual_seed(0))
-    with torch.no_grad(), last_hidden_state(model.base_model) as states:
+    with torch.no_grad(), final_states(model) as states:
         wanted = model(ids).logits
     (hidden,) = states
     assert wanted.abs().max() > 1e-3

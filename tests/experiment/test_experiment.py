@@ -17,7 +17,7 @@ from rich.console import Console
 
 from isograd.common.errors import UserError
 from isograd.distill.run_config import DataSource, DistillConfig
-from isograd.experiment import demo
+from isograd.experiment import demo, running
 from isograd.experiment.pool import Outcome, run_jobs
 from isograd.experiment.worker import STOPPED, Job
 from isograd.isomers import FAMILIES, create_isomers, load_isomers, save_isomers
@@ -84,7 +84,7 @@ def test_the_demo_of_any_family_has_the_same_runs_on_its_own_data(
         asked.extend(jobs)
         return [Outcome(job, STOPPED) for job in jobs]
 
-    monkeypatch.setattr(demo, "run_jobs", interrupted)
+    monkeypatch.setattr(running, "run_jobs", interrupted)
     told = io.StringIO()
     assert demo.run_demo(tmp_path, seeds=2, workers=1, console=Console(file=told), family=family) == STOPPED
     assert "Run the same command again" in told.getvalue()
@@ -98,7 +98,7 @@ def test_the_demo_of_any_family_has_the_same_runs_on_its_own_data(
         train = load_isomers(source.path)
         options = {"seed": job.config.seed, "cue": "member", "agreement": demo.AGREEMENT}
         assert train == create_isomers(family, size=40, noise=demo.NOISE, **options)[:]
-        assert set(job.splits) == set(demo.SPLITS)
+        assert set(job.splits) == {"id", "ood_domain", "cue_random", "cue_reversed"}
         for split, path in job.splits.items():
             assert load_isomers(path) == create_isomers(family, size=4, split=split, **options)[:]
     assert len({job.output for job in asked}) == len(asked)

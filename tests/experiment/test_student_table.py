@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from isograd.common.files import write_json
-from isograd.experiment import demo, student_table
+from isograd.experiment import demo, running, student_table
 from isograd.experiment.pool import Outcome
 from isograd.experiment.student_table import run_student_table
 from isograd.experiment.worker import STOPPED, Job
@@ -68,7 +68,7 @@ def table(monkeypatch: pytest.MonkeyPatch, output: Path, *statuses: int) -> tupl
         codes = [*statuses, *[0] * (len(jobs) - len(statuses))]
         return [Outcome(job, code, "out of luck" if code else "") for job, code in zip(jobs, codes, strict=True)]
 
-    monkeypatch.setattr(student_table, "run_jobs", ended)
+    monkeypatch.setattr(running, "run_jobs", ended)
     told = io.StringIO()
     status = run_student_table(output, model="some/model", seed=4, workers=1, console=Console(file=told, width=200))
     return status, asked, told.getvalue()

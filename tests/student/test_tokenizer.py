@@ -15,7 +15,6 @@ from isograd.isomers.symbolic.domains import domain_names, load_domain
 from isograd.isomers.symbolic.families import FAMILIES
 from isograd.isomers.symbolic.generate import SPLITS
 from isograd.isomers.symbolic.grammar import capitalized
-from isograd.isomers.symbolic.ordering import ORDINALS
 from isograd.student.tokenizer import BOS, EOS, PAD, build_tokenizer
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"])) | st.lists(

@@ -10,22 +10,24 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from isograd.capture._dense import accumulate, merge_dense, merge_tokens
 from isograd.capture._layers import Layer, check_layer, find_layers
+from isograd.capture._merging import merging_for
 from isograd.capture._rows import RowPlan, plan_rows, token_segments
+from isograd.capture._sum import ProcessMean
 from isograd.common.errors import UserError
-from isograd.gradients import LocalMethod, chain_rule, gaussian_test_matrix
+from isograd.gradients import GlobalMethod, LocalMethod, LowRank, State, retract
 
 __all__ = ["DomainCapture"]
 
 
 class DomainCapture:
-    """Runs a :class:`~isograd.gradients.LocalMethod` inside the backward pass of a PEFT model.
+    """Runs a method that compares the domains' gradients inside the backward pass of a PEFT model.
 
     At a LoRA layer with input rows x and output-gradient rows d, the gradient of domain k's loss with respect to the
     effective weight ``W = W0 + s * B @ A`` is exactly ``G_k = K * D_k' X_k`` over the rows of domain k: whatever K
     is, nothing but this product is needed beside the ordinary backward pass, and no gradient of the base weight (it
-    may be quantized). Exact under gradient checkpointing of both kinds and gradient accumulation. ::
+    may be quantized). Exact under gradient checkpointing of both kinds, gradient accumulation, and several
+    processes. ::
 
         capture = DomainCapture(model, make_method("iga", tau=1.0), num_domains=4)
         with capture.micro_batch(domains):
@@ -35,34 +37,39 @@ class DomainCapture:
         optimizer.step()
 
     Loss convention: the scalars backpropagated in a window (the micro-batches of one optimizer step) sum to
-    ``mean_k L_k``; that is where the factor K comes from. Whatever is added to the loss counts for the domain of
-    the row through which its gradient flows, so a term that compares the rows of a set gives each domain its own
-    rows' share.
+    ``mean_k L_k``; that is where the factor K comes from. With several processes their *mean* over processes does, as
+    ``DistributedDataParallel`` has it. Whatever is added to the loss counts for the domain of the row through which
+    its gradient flows, so a term that compares the rows of a set gives each domain its own rows' share.
 
-    Memory: with one micro-batch per window, one dense [m n] matrix of one layer at a time, plus a tile. With more,
-    the mask can only be computed from the summed gradients, so K dense gradients of every layer are held between
-    them: K times the adapted base weights in float32. Prefer a larger batch with gradient checkpointing.
+    Memory of a local method in weight space: with one micro-batch per window, one dense [m n] matrix of one layer at
+    a time, plus a tile (or K of them, where the method needs whole layers or there are several processes). With
+    more, the mask can only be computed from the summed gradients, so K dense gradients of every layer are held
+    between them: K times the adapted base weights in float32. Prefer a larger batch with gradient checkpointing.
+    Global methods and factor space hold K gradients of A and B.
+
+    Several processes: no mask or weight is taken from one process's rows alone. Gradients are averaged first, K dense
+    matrices of each layer in weight space, K gradients of A and B otherwise; all processes then write the same.
 
     Args:
         model: a PEFT model (or any module that holds PEFT LoRA layers); its adapter is the one trained.
-        method: a local method.
+        method: a local or a global method.
         num_domains: K, at least 2.
         adapter: name of the adapter; by default the active one.
-        seed: names the random test matrices of a randomized SVD. They depend on the seed and the shape only, so a
-            resumed run repeats an uninterrupted one.
+        seed: names the random test matrices of a randomized SVD, which depend on the seed and the shape only, and
+            the draws of methods, which depend on the seed and the step: a resumed run repeats an uninterrupted one.
         keep_dense: keep the dense per-domain gradients in :attr:`dense_gradients` (tests, research; K dense
             gradients of every layer in memory).
 
     Raises:
         UserError: what could not be exact: LoRA dropout, DoRA or another variant, lora_bias, LoRA on embeddings or
-            convolutions, several active adapters, a merged adapter, trainable parameters that are not A or B, more
-            than one process; the line names the layer and the mend.
+            convolutions, several active adapters, a merged adapter, trainable parameters that are not A or B; the
+            line names the layer and the mend.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        method: LocalMethod,
+        method: LocalMethod | GlobalMethod,
         *,
         num_domains: int,
         adapter: str | None = None,
@@ -70,31 +77,48 @@ class DomainCapture:
         keep_dense: bool = False,
     ) -> None:
         if num_domains < 2:
-            raise UserError(f"num_domains is {num_domains}; a local method compares at least 2 domains")
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            world = torch.distributed.get_world_size()
-            if world > 1:
-                raise UserError(
-                    f"{world} processes: each would mask by the gradients of its own rows only; train in one process"
-                )
-        self.method = method
+            raise UserError(f"num_domains is {num_domains}; a method that compares domains needs at least 2")
         self.num_domains = num_domains
         self.layers = find_layers(model, adapter)
-        self.dense_gradients: dict[str, Float[Tensor, "K m n"]] = {}
-        """Layer name -> per-domain gradients of the last finished window; empty unless ``keep_dense``."""
-        self._seed = seed
-        self._keep_dense = keep_dense
+        self._method = method
+        self._merging = merging_for(method, seed, ProcessMean(), keep_dense=keep_dense)
         self._plan: RowPlan | None = None
-        self._streaming = False
+        self._complete = False
         self._fired: set[str] = set()
         self._seen = [0] * num_domains
         self._open = False
-        self._totals: dict[str, Tensor] = {}
-        self._updates: dict[str, tuple[Tensor, Tensor]] = {}
-        self._test_matrices: dict[tuple[Any, ...], Tensor] = {}
         self._handles = [
             layer.module.register_forward_hook(self._hook(layer), with_kwargs=True) for layer in self.layers
         ]
+
+    @property
+    def method(self) -> LocalMethod | GlobalMethod:
+        """The method as it is at the current step of its schedule."""
+        return self._merging.method
+
+    @property
+    def dense_gradients(self) -> dict[str, Float[Tensor, "K m n"]]:
+        """Layer name -> per-domain gradients of the last finished window; empty unless ``keep_dense``."""
+        return self._merging.dense
+
+    def set_step(self, step: int, total: int) -> None:
+        """Say which optimizer step comes next, for schedules and for the names of random draws.
+
+        Args:
+            step: optimizer steps taken so far.
+            total: optimizer steps of the whole run.
+        """
+        self._merging.step = step
+        self._merging.method = self._method.at(step, total)  # type: ignore[assignment]
+
+    @property
+    def states(self) -> dict[str, State]:
+        """What the method remembers between steps, by layer; save it with a checkpoint and set it when resuming."""
+        return {name: state for name, state in self._merging.states.items() if state}
+
+    @states.setter
+    def states(self, states: dict[str, State]) -> None:
+        self._merging.states = dict(states)
 
     @contextlib.contextmanager
     def micro_batch(self, domains: Int[Tensor, " rows"], first: bool = True, last: bool = True) -> Iterator[None]:
@@ -109,7 +133,9 @@ class DomainCapture:
             UserError: bad domain indices; a window that began without ``first``; a domain without any row in the
                 whole window; a layer that ran twice, or on other rows than those given.
         """
-        plan = plan_rows(domains, self.num_domains)
+        method = self.method
+        paired = isinstance(method, LocalMethod) and method.paired
+        plan = plan_rows(domains, self.num_domains, paired=paired)
         if first:
             self._clear()
             for layer in self.layers:
@@ -122,7 +148,7 @@ class DomainCapture:
             raise UserError(
                 f"domain {self._seen.index(0)} has no row in this optimizer step; keep whole isomer sets in a batch"
             )
-        self._plan, self._streaming = plan, first and last and not self._keep_dense
+        self._plan, self._complete = plan, first and last
         self._fired.clear()
         try:
             yield
@@ -132,25 +158,44 @@ class DomainCapture:
         finally:
             self._plan = None
         if last:
-            self._finish_totals()
+            with torch.no_grad(), self._full_precision():
+                self._merging.finish()
             self._open = False
 
-    def write_gradients(self) -> None:
+    @torch.no_grad()
+    def write_gradients(self, *, learning_rate: float | None = None) -> None:
         """Set ``.grad`` of every LoRA A and B to the method's gradient, over what autograd accumulated, and clear.
 
-        A layer that took no part in the window gets None, as from autograd.
+        A layer that took no part in the window gets None, as from autograd. Where the method keeps Adam's second
+        moment raw, what autograd accumulated is kept as ``.raw_grad``. Where the method retracts, the step is taken
+        here and now, ``s B A <- best rank-r approximation of (s B A - learning_rate * direction)``, and every
+        ``.grad`` is None.
+
+        Args:
+            learning_rate: of this step; for methods that retract.
 
         Raises:
-            UserError: no window was finished since the last call.
+            UserError: no window was finished since the last call, or a method that retracts got no learning rate.
         """
-        if self._open or not self._updates:
+        updates = self._merging.updates
+        if self._open or not updates:
             raise UserError("no captured gradients: run forward and backward inside micro_batch(..., last=True) first")
+        method = self.method
+        keep_raw = isinstance(method, LocalMethod) and method.keeps_raw_second_moment
         for layer in self.layers:
-            update = self._updates.get(layer.name)
+            update = updates.get(layer.name)
+            if isinstance(update, LowRank):
+                if learning_rate is None:
+                    raise UserError("this method retracts: pass write_gradients(learning_rate=...)")
+                with self._full_precision():
+                    _retract(layer, update, learning_rate)
+                update = None
             for index, factor in enumerate((layer.A, layer.B)):
                 if factor.requires_grad:
+                    if keep_raw:
+                        factor.raw_grad = factor.grad  # type: ignore[attr-defined]
                     factor.grad = None if update is None else update[index].to(factor.dtype)
-        self._updates.clear()
+        updates.clear()
 
     def remove(self) -> None:
         """Take the hooks off the model and free what is held."""
@@ -158,14 +203,15 @@ class DomainCapture:
             handle.remove()
         self._handles.clear()
         self._clear()
-        self._test_matrices.clear()
+
+    def _full_precision(self) -> torch.autocast:
+        """Autocast off, where a caller has it on: it would round what is computed here."""
+        return torch.autocast(self.layers[0].A.device.type, enabled=False)
 
     def _clear(self) -> None:
         self._open = False
         self._seen = [0] * self.num_domains
-        self._totals.clear()
-        self._updates.clear()
-        self.dense_gradients = {}
+        self._merging.clear()
 
     def _hook(self, layer: Layer) -> Any:
         def forward_hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
@@ -192,37 +238,15 @@ class DomainCapture:
         X, D, segments = token_segments(plan, x, grad)
         # A backward pass called under autocast must not round these products.
         with torch.autocast(D.device.type, enabled=False):
-            if self._streaming:
-                self._finish(layer, merge_tokens(self.method, X, D, segments, self.num_domains))
-            else:
-                total = self._totals.get(layer.name)
-                self._totals[layer.name] = accumulate(total, X, D, segments, self.num_domains)
+            self._merging.add(layer, X, D, segments, plan, complete=self._complete)
 
-    @torch.no_grad()
-    def _finish_totals(self) -> None:
-        for layer in self.layers:
-            total = self._totals.pop(layer.name, None)
-            if total is not None:
-                if self._keep_dense:
-                    self.dense_gradients[layer.name] = total
-                with torch.autocast(total.device.type, enabled=False):
-                    self._finish(layer, merge_dense(self.method, total))
 
-    def _finish(self, layer: Layer, direction: Tensor) -> None:
-        rank = layer.A.shape[0]
-        kept = self.method.project(direction, rank, self._test_matrix(direction, rank))
-        self._updates[layer.name] = chain_rule(kept, layer.A, layer.B, layer.scaling)
-
-    def _test_matrix(self, direction: Tensor, rank: int) -> Tensor | None:
-        columns = self.method.test_columns(rank)
-        if columns == 0:
-            return None
-        key = (direction.shape[1], columns, direction.dtype, direction.device)
-        if key not in self._test_matrices:
-            self._test_matrices[key] = gaussian_test_matrix(
-                key[0], columns, seed=self._seed, dtype=direction.dtype, device=direction.device
-            )
-        return self._test_matrices[key]
+def _retract(layer: Layer, direction: LowRank, learning_rate: float) -> None:
+    A, B = layer.A.to(direction.right.dtype), layer.B.to(direction.right.dtype)
+    step = LowRank(direction.left * (-learning_rate / layer.scaling), direction.right)
+    new_A, new_B = retract(A, B, step, A.shape[0])
+    layer.A.copy_(new_A)
+    layer.B.copy_(new_B)
 
 
 class _Tap(torch.autograd.Function):

@@ -128,3 +128,62 @@ def demo(
     from isograd.experiment.demo import run_demo
 
     raise typer.Exit(run_demo(output, seeds=seeds, workers=workers, console=Console(), family=family))
+
+
+@app.command("compare")
+def compare(
+    config: Annotated[Path, typer.Argument(help="YAML configuration: methods, seeds, families.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for all that it writes; finished runs in it are kept.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Runs at a time, one thread each; at most one a core.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the runs and their number; run nothing.")] = False,
+) -> None:
+    """Train and compare methods on the same seeds and data: one table with intervals and paired differences."""
+    from rich.console import Console
+
+    from isograd.experiment.compare import planned_runs, run_compare
+    from isograd.experiment.compare_config import load_compare
+
+    settings = load_compare(config)
+    folder = output or settings.output
+    if dry_run:
+        runs = planned_runs(settings, folder)
+        for place, (group, label, seed) in runs.items():
+            typer.echo(f"{place}: {label} on {group}, seed {seed}")
+        on = ", ".join(settings.groups)
+        typer.echo(f"{len(runs)} runs: {len(settings.methods)} methods, {len(settings.seeds)} seeds, on {on}")
+        return
+    command = ["isograd", "compare", str(config), *(["--output", str(output)] if output else [])]
+    raise typer.Exit(run_compare(settings, folder, workers=workers, console=Console(), command=command))
+
+
+@app.command("tune")
+def tune(
+    config: Annotated[Path, typer.Argument(help="YAML configuration, as for compare; its section tuning counts.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for all that it writes; finished runs in it are kept.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Runs at a time, one thread each; at most one a core.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be tried; run nothing.")] = False,
+) -> None:
+    """Choose each method's hyperparameters with equal budgets, on training and validation sets alone."""
+    from rich.console import Console
+
+    from isograd.experiment.tune import planned_runs, run_tune
+    from isograd.experiment.tune_config import load_tune
+
+    settings = load_tune(config)
+    folder = output or settings.tuning.output or settings.output / "tuning"
+    if dry_run:
+        runs = planned_runs(settings, folder)
+        trials = {(run.trial.label, run.trial.number): run.trial.told for run in runs.values()}
+        for label in settings.methods:
+            for (of, number), values in trials.items():
+                if of == label:
+                    typer.echo(f"{label} {number}: {values}")
+        each = len(runs) // len(trials)
+        typer.echo(f"{len(runs)} runs: {len(trials)} configurations, {each} runs each, {settings.tuning.selection}")
+        return
+    command = ["isograd", "tune", str(config), *(["--output", str(output)] if output else [])]
+    raise typer.Exit(run_tune(settings, folder, workers=workers, console=Console(), command=command))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import signal
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from isograd.common.errors import UserError
@@ -32,7 +36,9 @@ class RunFolderCallback(TrainerCallback):
         self.progress = progress
         self.interrupted = False
         self.on_tick: Callable[[], None] = lambda: None
+        self.step_seconds: list[float] = []
         self._loss: float | None = None
+        self._begun = 0.0
 
     @contextmanager
     def catching_signals(self) -> Iterator[None]:
@@ -53,9 +59,15 @@ class RunFolderCallback(TrainerCallback):
             for number, handler in old.items():
                 signal.signal(number, handler)
 
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_kwargs: Any
+    ) -> None:
+        self._begun = now()
+
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_kwargs: Any
     ) -> TrainerControl:
+        self.step_seconds.append(now() - self._begun)
         if self.progress is not None:
             self.progress(state.global_step, state.max_steps, self._loss)
         if self.interrupted:
@@ -78,6 +90,21 @@ class RunFolderCallback(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_kwargs: Any) -> None:
         self.on_tick()
+
+
+def now() -> float:
+    """Seconds of a clock, once the accelerator has done all that it was asked to."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process has held so far: the accelerator's where there is one, else resident."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    # Kibibytes, but bytes on macOS.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def is_last_step(checkpoint: str) -> bool:

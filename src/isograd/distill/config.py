@@ -20,10 +20,14 @@ class IsomerSFTConfig(SFTConfig):
     Args:
         method: name of the gradient method, a key of ``isograd.gradients.METHODS``.
         method_params: its parameters, for example ``{"tau": 3.0}``.
-        consistency: ``"logit_variance"`` or ``"js"`` adds the isomer-consistency term (isograd's own, not part of
-            IGA) to the loss; ``None`` does not.
+        consistency: ``"logit_variance"``, ``"js"`` or ``"kl"`` adds the isomer-consistency term (isograd's own, not
+            part of IGA) on predictions to the loss, ``"hidden_cosine"`` one on the penultimate layer's states (the
+            Logical Consistency Score itself, which it makes meaningless as a measure); ``None`` adds nothing.
         consistency_weight: the term's factor (lambda).
-        consistency_at: which aligned places it compares: the ``"answer"`` alone, or ``"all"`` aligned values.
+        consistency_at: which aligned places it compares: the ``"answer"`` alone, the ``"steps"`` values before it, or
+            ``"all"``.
+        consistency_start: optimizer steps before the term begins to act.
+        consistency_ramp: optimizer steps over which its factor then rises, linearly, to lambda.
         domain_column: the dataset column that names each row's domain.
     """
 
@@ -31,9 +35,11 @@ class IsomerSFTConfig(SFTConfig):
     method_params: dict[str, Any] | str = field(
         default_factory=dict, metadata={"help": "Parameters of the gradient method, as a JSON object."}
     )
-    consistency: str | None = field(default=None, metadata={"help": "Isomer-consistency term: logit_variance or js."})
+    consistency: str | None = field(default=None, metadata={"help": "Isomer-consistency term."})
     consistency_weight: float = field(default=10.0, metadata={"help": "Factor of the isomer-consistency term."})
-    consistency_at: str = field(default="answer", metadata={"help": "Places compared: answer or all."})
+    consistency_at: str = field(default="answer", metadata={"help": "Places compared: answer, steps or all."})
+    consistency_start: int = field(default=0, metadata={"help": "Optimizer steps before the term begins to act."})
+    consistency_ramp: int = field(default=0, metadata={"help": "Optimizer steps over which the factor then rises."})
     domain_column: str = field(default="domain", metadata={"help": "Column that names each row's domain."})
 
     _VALID_DICT_FIELDS = [*SFTConfig._VALID_DICT_FIELDS, "method_params"]  # noqa: RUF012 - transformers reads a list

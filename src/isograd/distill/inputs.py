@@ -10,7 +10,8 @@ from datasets import Dataset, DatasetDict
 
 from isograd.common.errors import UserError
 from isograd.distill.config import IsomerSFTConfig
-from isograd.gradients import CONSISTENCY
+from isograd.distill.consistency import PLACES
+from isograd.gradients import CONSISTENCY, HIDDEN_CONSISTENCY
 from isograd.isomers import IsomerSet, to_rows
 
 __all__ = ["EXTRA_COLUMNS", "DomainCollator", "as_dataset", "as_eval_dataset", "refuse_inexact"]
@@ -30,7 +31,7 @@ class DomainCollator:
         if "domain_index" in examples[0]:
             batch["domain_index"] = torch.tensor([example["domain_index"] for example in examples])
         if "aligned" in examples[0]:
-            places = [torch.tensor(example["aligned"]) for example in examples]
+            places = [torch.tensor(example["aligned"], dtype=torch.long) for example in examples]
             batch["aligned"] = torch.nn.utils.rnn.pad_sequence(places, batch_first=True, padding_value=-1)
         return batch
 
@@ -81,7 +82,11 @@ def refuse_inexact(args: Any, others: dict[str, Any]) -> None:
         raise UserError("label smoothing needs full logits, which this trainer does not make; set it to 0")
     if args.loss_type != "nll":
         raise UserError(f"loss_type {args.loss_type!r} is not supported by this trainer; use 'nll'")
-    if args.consistency is not None and args.consistency not in CONSISTENCY:
-        raise UserError(f"unknown consistency {args.consistency!r}; there are: {', '.join(CONSISTENCY)}")
-    if args.consistency_at not in ("answer", "all"):
-        raise UserError(f"consistency_at is {args.consistency_at!r}, it must be 'answer' or 'all'")
+    forms = [*CONSISTENCY, *HIDDEN_CONSISTENCY]
+    if args.consistency is not None and args.consistency not in forms:
+        raise UserError(f"unknown consistency {args.consistency!r}; there are: {', '.join(forms)}")
+    if args.consistency_at not in PLACES:
+        raise UserError(f"consistency_at is {args.consistency_at!r}; there are: {', '.join(PLACES)}")
+    for name in ("consistency_start", "consistency_ramp"):
+        if getattr(args, name) < 0:
+            raise UserError(f"{name} is {getattr(args, name)}; use an integer >= 0")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -171,7 +172,7 @@ def _train(
     from peft import LoraConfig
     from transformers import PrinterCallback, TrainerState, set_seed
 
-    from isograd.distill.callbacks import RunFolderCallback, is_last_step, last_checkpoint
+    from isograd.distill.callbacks import RunFolderCallback, is_last_step, last_checkpoint, peak_memory_bytes
     from isograd.distill.config import IsomerSFTConfig
     from isograd.distill.trainer import IsomerSFTTrainer
 
@@ -223,6 +224,9 @@ def _train(
             trainer.train(resume_from_checkpoint=saved)
     record["seconds"] = before + time.perf_counter() - start
     record["steps"] = trainer.state.global_step
+    if callback.step_seconds:
+        record["step_seconds"] = statistics.median(callback.step_seconds)
+        record["peak_memory_bytes"] = peak_memory_bytes()
     if callback.interrupted and trainer.state.global_step < trainer.state.max_steps:
         return True
     # Not trainer.save_model, which would add a pickle (training_args.bin) to the adapter.

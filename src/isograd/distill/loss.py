@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-__all__ = ["OutputRecorder", "head_logits", "last_hidden_state", "sum_by_domain"]
+from isograd.common.errors import UserError
+from isograd.gradients import HeadTokens
+
+__all__ = ["OutputRecorder", "head_logits", "head_tokens", "sum_by_domain"]
+
+
+_SCALES = ("logit_scale", "output_multiplier", "lm_head_multiplier")
 
 
 class OutputRecorder:
@@ -32,15 +36,35 @@ def sum_by_domain(
     return values.new_zeros(num_domains).index_add(0, domains, values.sum(1))
 
 
-@contextmanager
-def last_hidden_state(backbone: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect the backbone's final hidden states, [rows, tokens, width], of the forward passes made inside."""
-    states: list[Tensor] = []
-    handle = backbone.register_forward_hook(lambda _module, _args, output: states.append(output[0]))
-    try:
-        yield states
-    finally:
-        handle.remove()
+def head_tokens(
+    model: nn.Module,
+    hidden: Float[Tensor, "rows tokens width"],
+    labels: Int[Tensor, "rows tokens"],
+    domains: Int[Tensor, rows],
+) -> HeadTokens:
+    """The supervised tokens of a batch, for methods that look at the output head's gradient.
+
+    Args:
+        model: the base causal LM.
+        hidden: final hidden states, normalized.
+        labels: -100 where a token is not supervised.
+        domains: of each row.
+
+    Raises:
+        UserError: logits are not ``hidden @ weight.T``.
+    """
+    head = model.get_output_embeddings()  # type: ignore[operator]
+    config = model.config.get_text_config()  # type: ignore[operator, union-attr]
+    altered = [name for name in (*_SCALES, "logits_scaling", "final_logit_softcapping") if getattr(config, name, None)]
+    if altered or getattr(head, "bias", None) is not None:
+        raise UserError(
+            f"this model's logits are more than a product with the head ({', '.join(altered) or 'it has a bias'}), "
+            "which methods that use the head's gradient do not allow for; use another method"
+        )
+    targets = labels[:, 1:]
+    supervised = targets != -100
+    rows = domains.to(targets.device)[:, None].expand_as(targets)
+    return HeadTokens(hidden[:, :-1][supervised], targets[supervised], rows[supervised], head.weight)
 
 
 def head_logits(model: nn.Module, hidden: Float[Tensor, "... width"]) -> Float[Tensor, "... vocabulary"]:
@@ -56,7 +80,7 @@ def head_logits(model: nn.Module, hidden: Float[Tensor, "... width"]) -> Float[T
     config = model.config.get_text_config()  # type: ignore[operator, union-attr]
     head = model.get_output_embeddings()  # type: ignore[operator]
     logits: Tensor = head(hidden.to(head.weight.dtype))
-    for name in ("logit_scale", "output_multiplier", "lm_head_multiplier"):
+    for name in _SCALES:
         if getattr(config, name, None) is not None:
             logits = logits * getattr(config, name)
             break

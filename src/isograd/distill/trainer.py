@@ -4,22 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
-from jaxtyping import Float, Int
 from torch import Tensor, nn
 from trl.trainer.sft_trainer import SFTTrainer
 
 from isograd.capture import DomainCapture
 from isograd.common.errors import UserError
+from isograd.common.seeding import named_random
 from isograd.distill.alignment import span_tokens
 from isograd.distill.config import IsomerSFTConfig
+from isograd.distill.consistency import ConsistencyTerm, choose_places, comparable_places
+from isograd.distill.hidden import final_states
+from isograd.distill.inner_loop import rows_of, walk_domains
 from isograd.distill.inputs import EXTRA_COLUMNS, DomainCollator, as_dataset, as_eval_dataset, refuse_inexact
-from isograd.distill.loss import OutputRecorder, head_logits, last_hidden_state, sum_by_domain
+from isograd.distill.loss import OutputRecorder, head_tokens, sum_by_domain
+from isograd.distill.method_state import load_states, save_states
+from isograd.distill.objective import Shares, StepObjective
+from isograd.distill.optimizer import RawSecondMomentAdamW
+from isograd.distill.refusals import refuse_method
 from isograd.distill.sampler import DomainBatchSampler, IsomerSampler, group_sets
-from isograd.gradients import CONSISTENCY, LocalMethod, LossMethod, make_method
+from isograd.gradients import GlobalMethod, InnerLoopMethod, LocalMethod, LossMethod, Method, make_method
 from isograd.isomers import IsomerSet
 
 __all__ = ["IsomerSFTTrainer"]
@@ -88,22 +96,24 @@ class IsomerSFTTrainer(SFTTrainer):
         self.data_collator = DomainCollator(self.data_collator)
         # compute_loss below normalizes by the whole accumulation window.
         self.loss_is_scaled_for_ga = True  # type: ignore[assignment]
+        refuse_method(self, self.method, sets=self._sets)
         self._capture: DomainCapture | None = None
-        if self.aux_loss_enabled:
-            raise UserError(
-                "the router loss of mixture-of-experts models is not supported; set router_aux_loss_coef to 0"
-            )
-        if isinstance(self.method, LocalMethod):
-            if args.fp16:
-                raise UserError(f"method {args.method!r} needs unscaled gradients: use bf16 instead of fp16")
-            if self.is_deepspeed_enabled or self.is_fsdp_enabled:
-                raise UserError(
-                    f"method {args.method!r} writes gradients after the backward pass, which DeepSpeed and "
-                    "FSDP do not allow for; train without them"
-                )
+        if isinstance(self.method, LocalMethod | GlobalMethod):
             self._capture = DomainCapture(self.model, self.method, num_domains=len(self.domains), seed=args.seed)
+        self._objective = StepObjective(self._sum_over_processes, self.accelerator.num_processes)
+        self._term = (
+            None
+            if args.consistency is None
+            else ConsistencyTerm(
+                args.consistency,
+                args.consistency_weight,
+                start=args.consistency_start,
+                ramp=args.consistency_ramp,
+            )
+        )
         self._window_tokens = torch.ones(len(self.domains))
-        self._window_batches = 1
+        self._window_places = 1.0
+        self._window: list[Any] = []
         self._batch_in_window = 0
 
     # -- data ------------------------------------------------------------------------------------------------------
@@ -122,8 +132,7 @@ class IsomerSFTTrainer(SFTTrainer):
             return prepared
         column = args.domain_column
         index = {name: number for number, name in enumerate(self.domains)}
-        align = args.consistency is not None
-        answer_only = args.consistency_at == "answer"
+        align, compared = args.consistency is not None, args.consistency_at
         # Locals, not self: datasets pickles what the function closes over to name its cache.
         tokenizer, chat_template = self._tokenizer, self.chat_template
 
@@ -133,7 +142,9 @@ class IsomerSFTTrainer(SFTTrainer):
                 places = span_tokens(row, tokenizer, chat_template)
                 if places[-1] >= len(row["input_ids"]):
                     raise UserError("max_length cuts off aligned spans; raise it")
-                extra["aligned"] = places[-1:] if answer_only else places
+                extra["aligned"] = choose_places(places, compared)
+                if not extra["aligned"]:
+                    raise UserError("consistency_at is 'steps', but a row has no step before its answer; use 'answer'")
             return extra
 
         return prepared.map(add_columns, num_proc=args.dataset_num_proc, desc="Aligning domains")
@@ -161,19 +172,22 @@ class IsomerSFTTrainer(SFTTrainer):
 
     def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device) -> Any:
         batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
-        counts = torch.zeros(len(self.domains), device=device)
+        counts = torch.zeros(len(self.domains) + 1, device=device)
         for batch in batches:
             supervised = (batch["labels"][:, 1:] != -100).to(counts)
-            counts += sum_by_domain(supervised, batch["domain_index"].to(device), len(self.domains))
-        if self.accelerator.num_processes > 1:
-            counts = self.accelerator.reduce(counts, reduction="sum")
-        lacking = [name for name, count in zip(self.domains, counts.tolist(), strict=True) if not count]
+            counts[:-1] += sum_by_domain(supervised, batch["domain_index"].to(device), len(self.domains))
+            if self._term is not None:
+                counts[-1] += comparable_places(batch["aligned"], len(self.domains))
+        counts = self._sum_over_processes(counts)
+        tokens = counts[:-1]
+        lacking = [name for name, count in zip(self.domains, tokens.tolist(), strict=True) if not count]
         if batches and lacking:
             raise UserError(
                 f"step {self.state.global_step + 1}: no supervised tokens of {', '.join(lacking)} in the batch; "
                 "every step needs every domain"
             )
-        self._window_tokens, self._window_batches, self._batch_in_window = counts, max(1, len(batches)), 0
+        self._window_tokens, self._window_places = tokens, max(1.0, counts[-1].item())
+        self._window, self._batch_in_window = batches, 0
         return batches, items
 
     # -- one step --------------------------------------------------------------------------------------------------
@@ -182,17 +196,45 @@ class IsomerSFTTrainer(SFTTrainer):
         first = self._batch_in_window == 0
         self._batch_in_window += 1
         last = bool(self.accelerator.sync_gradients)
+        ordinary = super().training_step
+        if isinstance(self.method, InnerLoopMethod):
+            order = list(range(len(self.domains)))
+            named_random("distill", "order of domains", self.args.seed, self.state.global_step).shuffle(order)
+            return walk_domains(
+                [parameter for parameter in self.model.parameters() if parameter.requires_grad],
+                order,
+                lambda domain: ordinary(model, rows_of(inputs, domain), *args, **kwargs),
+                self.method.step_size,
+            )
+        if first:
+            self._begin_step(model)
         capturing: AbstractContextManager[None] = (
             nullcontext()
             if self._capture is None
             else self._capture.micro_batch(inputs["domain_index"], first=first, last=last)
         )
         with capturing:
-            loss: Tensor = super().training_step(model, inputs, *args, **kwargs)
+            loss: Tensor = ordinary(model, inputs, *args, **kwargs)
         if self._capture is not None and last:
             # Here, and not in a callback: the trainer clips right after this returns.
-            self._capture.write_gradients()
+            self._capture.write_gradients(learning_rate=self._get_learning_rate())
         return loss
+
+    def _begin_step(self, model: nn.Module) -> None:
+        if self._capture is not None:
+            self._capture.set_step(self.state.global_step, self.state.max_steps)
+        self._objective.begin(len(self._window))
+        method = self._method_now()
+        if isinstance(method, LossMethod) and not method.linear and len(self._window) > 1:
+            # Its factors depend on the means over the whole step, which the backward passes need from the first on.
+            shares = []
+            with torch.no_grad(), self.compute_loss_context_manager():
+                for batch in self._window:
+                    inputs = dict(self._prepare_inputs(batch))
+                    domains = inputs.pop("domain_index")
+                    inputs.pop("aligned", None)
+                    shares.append(self._shares(model(**inputs, use_cache=False, fused_lm_head=True), domains))
+            self._objective.know(method, self._window_tokens, shares)
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -203,43 +245,84 @@ class IsomerSFTTrainer(SFTTrainer):
         if not self.model.training:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         recorder = OutputRecorder(model)
-        watched = self.args.consistency is not None
         base = self._base_model()
-        watching: AbstractContextManager[list[Tensor]] = (
-            last_hidden_state(base.base_model) if watched else nullcontext([])
-        )
-        with watching as states:
+        method = self._method_now()
+        needs_head = isinstance(method, LossMethod) and method.needs_head
+        nothing: AbstractContextManager[list[Tensor]] = nullcontext([])
+        watching = nothing if self._term is None else self._term.watching(base)
+        with watching as states, final_states(base) if needs_head else nothing as final:
             super().compute_loss(recorder, inputs, False, num_items_in_batch)
-        loss = self._combine(-recorder.outputs.log_probs, domains)
-        if watched:
-            loss = loss + self._consistency(states[0], aligned) / self._window_batches
+        shares = self._shares(recorder.outputs, domains)
+        self._log_losses(shares.losses, domains)
+        if isinstance(method, LossMethod) and needs_head:
+            head = head_tokens(base, final[0], inputs["labels"], domains)
+            loss = self._objective.loss_with_head(method, self._window_tokens, shares, head)
+        elif isinstance(method, LossMethod):
+            loss = self._objective.loss(method, self._window_tokens, shares)
+        else:
+            # One domain's loss where a step visits them one by one. DDP averages over processes what is a sum here.
+            one = isinstance(method, InnerLoopMethod)
+            loss = torch.mul(shares.losses.sum() if one else shares.losses.mean(), self.accelerator.num_processes)
+        if self._term is not None:
+            loss = loss + self._consistency(base, states[0], aligned)
         return loss
+
+    def _method_now(self) -> Method:
+        return self.method.at(self.state.global_step, self.state.max_steps)
 
     def _base_model(self) -> Any:
         model = self.accelerator.unwrap_model(self.model)
         return model.get_base_model() if hasattr(model, "get_base_model") else model
 
-    def _combine(self, nll: Float[Tensor, "rows tokens"], domains: Int[Tensor, rows]) -> Tensor:
-        """The scalar to backpropagate; summed over the window's micro-batches it is the method's loss."""
-        window = self._window_tokens.to(nll.device)
-        losses = sum_by_domain(nll, domains, len(self.domains)) / window
-        # Logged as the window's loss: each micro-batch of each process contributes a share.
-        shares = self.accelerator.reduce(losses.detach(), reduction="sum") * self._window_batches
-        for name, value in zip(self.domains, shares.tolist(), strict=True):
-            self._metrics["train"][f"loss/{name}"].append(value)
-        loss = self.method.combine(losses, window) if isinstance(self.method, LossMethod) else losses.mean()
-        # DDP averages over processes what is a sum here.
-        return torch.mul(loss, self.accelerator.num_processes)
+    def _shares(self, outputs: Any, domains: Tensor) -> Shares:
+        window = self._window_tokens.to(outputs.log_probs.device)
 
-    def _consistency(self, hidden: Float[Tensor, "rows tokens width"], aligned: Int[Tensor, "rows spans"]) -> Tensor:
-        # [sets * K, spans] -> [places, K]; sets of fewer spans than others are padded with -1.
-        members = len(self.domains)
-        columns = aligned.unflatten(0, (-1, members)).transpose(1, 2).flatten(0, 1)
-        rows = torch.arange(len(aligned), device=hidden.device).unflatten(0, (-1, members))
-        rows = rows.repeat_interleave(aligned.shape[1], 0)
-        # The hidden state before a token predicts it.
-        logits = head_logits(self._base_model(), hidden[rows, columns - 1])
-        assert self.args.consistency is not None
-        term = CONSISTENCY[self.args.consistency](logits, columns >= 0)
-        self._metrics["train"]["consistency"].append(term.item())
-        return torch.mul(term, self.args.consistency_weight)
+        def by_domain(values: Tensor) -> Tensor:
+            return sum_by_domain(values, domains, len(self.domains)) / window
+
+        return Shares(by_domain(-outputs.log_probs), by_domain(-outputs.log_probs - outputs.entropy))
+
+    def _log_losses(self, shares: Tensor, domains: Tensor) -> None:
+        # As the step's losses: each micro-batch of each process contributes a share.
+        values = (self._sum_over_processes(shares.detach()) * len(self._window)).tolist()
+        for domain in sorted(set(domains.tolist())):
+            self._metrics["train"][f"loss/{self.domains[domain]}"].append(values[domain])
+
+    def _consistency(self, base: Any, hidden: Tensor, aligned: Tensor) -> Tensor:
+        assert self._term is not None
+        value = self._term(base, hidden, aligned, len(self.domains))
+        self._metrics["train"]["consistency"].append(value.item())
+        # A mean over the places of the whole step, of which this batch holds some.
+        share = comparable_places(aligned, len(self.domains)) / self._window_places * self.accelerator.num_processes
+        return torch.mul(value, self._term.weight(self.state.global_step) * share)
+
+    def _sum_over_processes(self, values: Tensor) -> Tensor:
+        if self.accelerator.num_processes == 1:
+            return values
+        total: Tensor = self.accelerator.reduce(values, reduction="sum")
+        return total
+
+    # -- what a method remembers -----------------------------------------------------------------------------------
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        if isinstance(self.method, LocalMethod) and self.method.keeps_raw_second_moment and self.optimizer is None:
+            _, options = self.get_optimizer_cls_and_kwargs(self.args)
+            self.optimizer_cls_and_kwargs = (
+                RawSecondMomentAdamW,
+                {name: options[name] for name in ("lr", "betas", "eps") if name in options},
+            )
+        return super().create_optimizer(model)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self.args.should_save:
+            states = {} if self._capture is None else self._capture.states
+            save_states({**states, "": self._objective.state}, Path(output_dir))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None:
+            states = load_states(Path(checkpoint), self.args.device)
+            self._objective.state = states.pop("", {})
+            if self._capture is not None:
+                self._capture.states = states

@@ -9,11 +9,11 @@ from rich.console import Console
 
 from isograd.common.errors import UserError
 from isograd.distill.run_config import DataSource, DistillConfig
-from isograd.experiment.pool import run_jobs
+from isograd.experiment.data import EVALUATED, IsomerOptions, write_data
+from isograd.experiment.running import run_all, slug
 from isograd.experiment.worker import STOPPED, Job
-from isograd.isomers import create_isomers, save_isomers
 
-__all__ = ["METHODS", "TRAINING", "run_demo", "write_data"]
+__all__ = ["METHODS", "TRAINING", "demo_data", "run_demo"]
 
 CONSISTENCY: Final = {"consistency": "logit_variance", "consistency_weight": 10.0}
 METHODS: Final[dict[str, dict[str, Any]]] = {
@@ -30,7 +30,6 @@ AGREEMENT: Final = 0.95
 NOISE: Final = 0.3
 """Share of wrong answers: enough for the cue to predict what is taught clearly better than the logic does."""
 EVALUATION_SETS: Final = 100
-SPLITS: Final = ("id", "ood_domain", "cue_random", "cue_reversed")
 TRAINING: Final[dict[str, Any]] = {
     "max_steps": 200,
     "learning_rate": 5e-3,
@@ -64,13 +63,9 @@ def run_demo(output: Path, *, seeds: int, workers: int, console: Console, family
     if seeds < 1 or workers < 1:
         raise UserError(f"seeds is {seeds} and workers is {workers}; both must be at least 1")
     jobs = [job for seed in range(seeds) for job in _jobs(output, family, seed)]
-    outcomes = run_jobs(jobs, console, workers=workers)
-    if any(outcome.status == STOPPED for outcome in outcomes):
-        console.print(f"Stopped. Run the same command again to go on: finished work is kept in {output}.")
-        return STOPPED
-    for outcome in outcomes:
-        if outcome.status:
-            console.print(f"{outcome.job.output}: failed: {outcome.reason}", markup=False, style="red")
+    status = run_all(jobs, console, workers=workers, output=output)
+    if status == STOPPED:
+        return status
     labels = [*METHODS, "before training"]
     folders = [job.output for job in sorted(jobs, key=lambda job: labels.index(job.config.label))]
     console.print(results_table(folders))
@@ -79,35 +74,24 @@ def run_demo(output: Path, *, seeds: int, workers: int, console: Console, family
     page = build_report(folders, output / "report.html", title="The isograd demo")
     picture = save_picture(folders, output / "picture.png")
     console.print(f"Adapters: {output / 'runs'}/*/adapter   Page: {page}   Picture: {picture}", markup=False)
-    return 1 if any(outcome.status for outcome in outcomes) else 0
+    return status
+
+
+def demo_data(cue: Literal["none", "member", "set"]) -> IsomerOptions:
+    """What the demo's isomer sets are like."""
+    return IsomerOptions(
+        sets=TRAIN_SETS, evaluation_sets=EVALUATION_SETS, splits=EVALUATED, cue=cue, agreement=AGREEMENT, noise=NOISE
+    )
 
 
 def _jobs(output: Path, family: str, seed: int) -> list[Job]:
-    train, splits = write_data(output / "data", family, seed, cue="member")
+    train, splits = write_data(output / "data", family, seed, demo_data("member"))
 
     def job(label: str, training: dict[str, Any], *, train_it: bool = True) -> Job:
-        slug = label.lower().replace(" + ", "-").replace(" ", "-")
         config = DistillConfig(name=label, data=[DataSource(path=train)], training=training, seed=seed)
-        return Job(config=config, output=output / "runs" / f"{slug}-seed{seed}", splits=splits, train=train_it)
+        return Job(config=config, output=output / "runs" / f"{slug(label)}-seed{seed}", splits=splits, train=train_it)
 
     # IGA first: the longest runs should not be the last to start.
     order = sorted(METHODS, key=lambda label: METHODS[label]["method"] != "iga")
     jobs = {label: job(label, {**TRAINING, **METHODS[label]}) for label in order}
     return [*jobs.values(), job("before training", {}, train_it=False)]
-
-
-def write_data(
-    folder: Path, family: str, seed: int, *, cue: Literal["none", "member", "set"]
-) -> tuple[Path, dict[str, Path]]:
-    """Write the training file and the evaluation files of a family; returns their paths, the latter by split.
-
-    They are made anew each time (it takes a second): the same bytes, unless the generator has changed.
-    """
-    train = folder / f"train-seed{seed}.jsonl"
-    save_isomers(create_isomers(family, seed=seed, size=TRAIN_SETS, cue=cue, agreement=AGREEMENT, noise=NOISE), train)
-    splits = {split: folder / f"{split}-seed{seed}.jsonl" for split in SPLITS}
-    for split, path in splits.items():
-        save_isomers(
-            create_isomers(family, seed=seed, size=EVALUATION_SETS, split=split, cue=cue, agreement=AGREEMENT), path
-        )
-    return train, splits

@@ -15,7 +15,7 @@ from isograd.isomers import load_isomers
 from isograd.isomers.benchmarks import read_benchmark
 from isograd.student import student_path
 
-__all__ = ["evaluate_run", "load_run_student", "resolve_model", "score_run"]
+__all__ = ["evaluate_run", "is_measured", "load_run_student", "resolve_model", "score_run"]
 
 Progress = Callable[[int, int], None]
 
@@ -61,15 +61,31 @@ def evaluate_run(output: Path, splits: Mapping[str, Path], *, progress: Progress
     from isograd.evaluate.suite import evaluate_student
 
     sets = {name: load_isomers(path) for name, path in splits.items()}
-    adapter = output / "adapter" / "adapter_model.safetensors"
-    read = {**splits, **({"adapter": adapter} if adapter.is_file() else {})}
-    digests = {name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for name, path in read.items()}
-    file = output / "metrics.json"
-    known: dict[str, Any] = read_json(file) if file.is_file() else {}
+    digests = _digests(output, splits)
+    known = _known_metrics(output)
     if known.get("measured") == digests:
         return known
     model, tokenizer = load_run_student(output)
     return evaluate_student(model, tokenizer, sets, output=output, measured=digests, progress=progress)
+
+
+def is_measured(output: Path, splits: Mapping[str, Path]) -> bool:
+    """Whether a run folder holds measurements of its present adapter on these files as they are now."""
+    if not all(path.is_file() for path in splits.values()):
+        return False
+    return bool(_known_metrics(output).get("measured") == _digests(output, splits))
+
+
+def _digests(output: Path, splits: Mapping[str, Path]) -> dict[str, str]:
+    adapter = output / "adapter" / "adapter_model.safetensors"
+    read = {**splits, **({"adapter": adapter} if adapter.is_file() else {})}
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for name, path in read.items()}
+
+
+def _known_metrics(output: Path) -> dict[str, Any]:
+    file = output / "metrics.json"
+    known: dict[str, Any] = read_json(file) if file.is_file() else {}
+    return known
 
 
 def score_run(output: Path, benchmarks: Mapping[str, Path], *, progress: Progress | None = None) -> dict[str, Any]:

@@ -8,19 +8,25 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from isograd.common.files import write_text
+from isograd.experiment.eta import TimeLeft
 from isograd.experiment.worker import STOPPED, Job
 
 __all__ = ["Outcome", "run_jobs"]
+
+_ALL: Final = "all runs"
+_MOST_BARS: Final = 20
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,59 @@ class Outcome:
     reason: str = ""
 
 
+class _Board:
+    """The progress bars of all jobs, and one of the whole with the time left; called from many threads."""
+
+    def __init__(self, progress: Progress, jobs: Sequence[Job]) -> None:
+        several = len({job.output.parent for job in jobs}) > 1
+        titles = [f"{job.output.parent.name}: {_title(job)}" if several else _title(job) for job in jobs]
+        width = max(len(title) for title in (*titles, _ALL))
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._titles = titles
+        # Bars of what waits or is done would push those of what runs off the screen.
+        self._visible = len(jobs) <= _MOST_BARS
+        self._tasks = [
+            progress.add_task(f"{title:{width}}", start=False, total=None, state="waiting", visible=self._visible)
+            for title in titles
+        ]
+        self._all = progress.add_task(f"{_ALL:{width}}", total=len(jobs), state="")
+        self._left = TimeLeft([job.train for job in jobs])
+        self._start = time.monotonic()
+        self._ended = 0
+
+    def begin(self, number: int) -> None:
+        self._progress.start_task(self._tasks[number])
+        self._progress.update(self._tasks[number], state="loading", visible=True)
+
+    def step(self, number: int, message: dict[str, Any]) -> None:
+        done, total, phase, loss = (message[key] for key in ("done", "total", "phase", "loss"))
+        state = phase if loss is None else f"train, loss {loss:.3f}"
+        self._progress.update(self._tasks[number], completed=done, total=total, state=state)
+        with self._lock:
+            self._left.step(number, phase, done, total)
+            self._progress.update(self._all, state=self._eta())
+
+    def end(self, number: int, status: int) -> None:
+        state = "done" if status == 0 else "stopped" if status == STOPPED else "failed"
+        task = self._tasks[number]
+        self._progress.update(task, state=state, visible=self._visible or state == "failed")
+        self._progress.stop_task(task)
+        with self._lock:
+            self._left.end(number)
+            self._ended += 1
+            eta = self._eta()
+            self._progress.update(self._all, completed=self._ended, state=eta)
+            if not self._progress.console.is_terminal:
+                # Bars are drawn once where nobody watches; a log should tell what has been done so far.
+                line = f"{self._ended} of {len(self._tasks)} runs: {self._titles[number]}: {state}; {eta}"
+                self._progress.console.print(line, markup=False, highlight=False)
+
+    def _eta(self) -> str:
+        seconds = self._left.seconds(time.monotonic() - self._start)
+        return "ETA -" if seconds is None else f"ETA {timedelta(seconds=round(seconds))}"
+
+
 def run_jobs(jobs: Sequence[Job], console: Console, *, workers: int) -> list[Outcome]:
     """Run every job, at most ``workers`` at a time.
 
@@ -39,8 +98,8 @@ def run_jobs(jobs: Sequence[Job], console: Console, *, workers: int) -> list[Out
     step; jobs that have not begun are left. Running the same jobs again goes on where this one stopped.
 
     Args:
-        jobs: what to run, in this order.
-        console: for the progress bars.
+        jobs: what to run, in this order; at least one.
+        console: for the progress bars: one a job, and one of all with the time left.
         workers: processes at a time.
 
     Returns:
@@ -55,11 +114,8 @@ def run_jobs(jobs: Sequence[Job], console: Console, *, workers: int) -> list[Out
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console) as progress, ThreadPoolExecutor(workers) as pool:
-        width = max(len(_title(job)) for job in jobs)
-        tasks = [progress.add_task(f"{_title(job):{width}}", start=False, total=None, state="waiting") for job in jobs]
-        futures = [
-            pool.submit(_run_worker, job, progress, task, stopping) for job, task in zip(jobs, tasks, strict=True)
-        ]
+        board = _Board(progress, jobs)
+        futures = [pool.submit(_run, job, board, number, stopping) for number, job in enumerate(jobs)]
         try:
             return [future.result() for future in futures]
         except KeyboardInterrupt:
@@ -72,7 +128,16 @@ def _title(job: Job) -> str:
     return f"{job.config.label} (seed {job.config.seed})"
 
 
-def _run_worker(job: Job, progress: Progress, task: TaskID, stopping: threading.Event) -> Outcome:
+def _run(job: Job, board: _Board, number: int, stopping: threading.Event) -> Outcome:
+    try:
+        return _run_worker(job, board, number, stopping)
+    except (OSError, ValueError) as error:
+        # No room for another process or file, or a last line cut short by a kill: the other runs may still do well.
+        board.end(number, 1)
+        return Outcome(job, 1, f"{type(error).__name__}: {error}")
+
+
+def _run_worker(job: Job, board: _Board, number: int, stopping: threading.Event) -> Outcome:
     if stopping.is_set():
         return Outcome(job, STOPPED)
     job.output.mkdir(parents=True, exist_ok=True)
@@ -82,8 +147,7 @@ def _run_worker(job: Job, progress: Progress, task: TaskID, stopping: threading.
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     if job.config.model == "builtin":
         environment["HF_HUB_OFFLINE"] = "1"
-    progress.start_task(task)
-    progress.update(task, state="loading")
+    board.begin(number)
     process = subprocess.Popen(
         [sys.executable, "-m", "isograd.experiment.worker", str(job_file)],
         stdin=subprocess.DEVNULL,
@@ -99,17 +163,14 @@ def _run_worker(job: Job, progress: Progress, task: TaskID, stopping: threading.
             if message["phase"] == "error":
                 reason = message["message"]
                 continue
-            state = message["phase"] if message["loss"] is None else f"train, loss {message['loss']:.3f}"
-            progress.update(task, completed=message["done"], total=message["total"], state=state)
+            board.step(number, message)
     status = process.wait()
     if status == -signal.SIGINT:
         # Struck while the worker was still loading, before it could catch the signal.
         status = STOPPED
     if status and status != STOPPED and not reason:
         reason = _last_line(job.output / "log.txt") or f"worker ended with status {status}"
-    done = "done" if status == 0 else "stopped" if status == STOPPED else "failed"
-    progress.update(task, state=done)
-    progress.stop_task(task)
+    board.end(number, status)
     return Outcome(job, status, reason)
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from rich.console import Console
 
 from isograd.common.errors import UserError
 from isograd.common.files import read_json, write_text
 from isograd.distill.run_config import DataSource, DistillConfig
-from isograd.experiment.demo import TRAINING, write_data
-from isograd.experiment.pool import run_jobs
-from isograd.experiment.worker import STOPPED, Job
+from isograd.experiment.data import write_data
+from isograd.experiment.demo import TRAINING, demo_data
+from isograd.experiment.running import run_all, slug
+from isograd.experiment.worker import Job
 from isograd.isomers import FAMILIES
 from isograd.isomers.symbolic.domains import domain_names, load_domain
 
@@ -44,15 +45,9 @@ def run_student_table(output: Path, *, model: str, seed: int, workers: int, cons
     if workers < 1:
         raise UserError(f"workers is {workers}; it must be at least 1")
     jobs = [job for family in FAMILIES for job in _jobs(output / family, family, model, seed)]
-    outcomes = run_jobs(jobs, console, workers=workers)
-    if any(outcome.status == STOPPED for outcome in outcomes):
-        console.print(f"Stopped. Run the same command again to go on: finished work is kept in {output}.")
-        return STOPPED
-    failed = [outcome for outcome in outcomes if outcome.status]
-    for outcome in failed:
-        console.print(f"{outcome.job.output}: failed: {outcome.reason}", markup=False, style="red")
-    if failed:
-        return 1
+    status = run_all(jobs, console, workers=workers, output=output)
+    if status:
+        return status
     page = "\n".join(line for family in FAMILIES for line in _table(output / family, family)) + "\n"
     write_text(output / "student.md", page)
     console.print(page, markup=False)
@@ -61,12 +56,13 @@ def run_student_table(output: Path, *, model: str, seed: int, workers: int, cons
 
 def _jobs(folder: Path, family: str, model: str, seed: int) -> list[Job]:
     jobs = []
-    for label, cue in ((CUED, "member"), (PLAIN, "none")):
-        slug = label.lower().replace(", ", "-").replace(" ", "-")
-        train, splits = write_data(folder / f"data-{slug}", family, seed, cue=cue)  # type: ignore[arg-type]
+    cues: tuple[tuple[str, Literal["member", "none"]], ...] = ((CUED, "member"), (PLAIN, "none"))
+    for label, cue in cues:
+        name = slug(label)
+        train, splits = write_data(folder / f"data-{name}", family, seed, demo_data(cue))
         training = {**TRAINING, "method": "erm"}
         config = DistillConfig(name=label, model=model, data=[DataSource(path=train)], training=training, seed=seed)
-        jobs.append(Job(config=config, output=folder / slug, splits=splits))
+        jobs.append(Job(config=config, output=folder / name, splits=splits))
         if cue == "member":
             untrained = config.model_copy(update={"name": "before training"})
             jobs.append(Job(config=untrained, output=folder / "before", splits=splits, train=False))

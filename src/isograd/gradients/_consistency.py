@@ -22,7 +22,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-__all__ = ["CONSISTENCY", "jensen_shannon", "logit_gradient_variance"]
+__all__ = [
+    "CONSISTENCY",
+    "HIDDEN_CONSISTENCY",
+    "hidden_cosine",
+    "jensen_shannon",
+    "kl_to_mean",
+    "logit_gradient_variance",
+]
 
 
 def logit_gradient_variance(
@@ -68,10 +75,57 @@ def jensen_shannon(logits: Float[Tensor, "n K V"], members: Bool[Tensor, "n K"] 
     return _mean_over_positions((weights * divergence).sum((1, 2)), present)
 
 
+def kl_to_mean(logits: Float[Tensor, "n K V"], members: Bool[Tensor, "n K"] | None = None) -> Float[Tensor, ""]:
+    """Divergence of each member's prediction from the members' mean prediction, which is held fixed; in nats.
+
+    ``mean_i (1/K) sum_k KL(m_i || p_ik)`` with ``m_i = mean_k p_ik`` taken as a constant: distillation of each member
+    from the consensus. Its gradient with respect to the logits is ``(p_ik - m_i) / K``, which stays of full size where
+    a member is confidently wrong, unlike those of the other two forms. 0 iff all members predict the same.
+
+    Args:
+        logits: in any floating dtype; computed in float32, or in float64 if that is what they are.
+        members: False where a member lacks the position; it then counts for nothing, whatever its logits.
+
+    Returns:
+        The mean over positions that at least two members have; 0 if there is none.
+    """
+    z, present = _prepare(logits, members)
+    logp = z.log_softmax(-1).clamp(min=torch.finfo(z.dtype).min / 4)
+    weights = _weights(present)
+    center = (weights * logp.detach().exp()).sum(1, keepdim=True)
+    divergence = torch.xlogy(center, center) - center * logp
+    return _mean_over_positions((weights * divergence).sum((1, 2)), present)
+
+
+def hidden_cosine(states: Float[Tensor, "n K d"], members: Bool[Tensor, "n K"] | None = None) -> Float[Tensor, ""]:
+    """Mean cosine distance between the members' hidden states: the Logical Consistency Score itself, optimized.
+
+    ``mean_i (1 / (K (K - 1))) sum_{j != k} (1 - cos(h_ij, h_ik))``, in [0, 2]. A student trained on it has a low LCS by
+    construction, so its LCS says nothing; a collapsed representation is a minimum. There for comparison.
+
+    Args:
+        states: computed in float32, or in float64 if that is what they are.
+        members: False where a member lacks the position; it then counts for nothing, whatever its state.
+
+    Returns:
+        The mean over positions that at least two members have; 0 if there is none.
+    """
+    h, present = _prepare(states, members)
+    unit = torch.nn.functional.normalize(h, dim=-1) * present
+    count = present.sum((1, 2))
+    own = unit.sum(1).square().sum(-1) - unit.square().sum((1, 2))
+    return _mean_over_positions(1 - own / (count * (count - 1)).clamp(min=1.0), present)
+
+
 CONSISTENCY: dict[str, Callable[..., Tensor]] = {
     "logit_variance": logit_gradient_variance,
     "js": jensen_shannon,
+    "kl": kl_to_mean,
 }
+"""Forms that compare predictions, from logits [n K V]."""
+
+HIDDEN_CONSISTENCY: dict[str, Callable[..., Tensor]] = {"hidden_cosine": hidden_cosine}
+"""Forms that compare hidden states [n K d]."""
 
 
 def _prepare(logits: Tensor, members: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from jaxtyping import Float
 from torch import Tensor
 
-from isograd.gradients._base import LossMethod
+from isograd.gradients._base import DomainLosses, LossMethod, State
 from isograd.gradients._checks import one_of
 
 __all__ = ["Erm"]
@@ -20,19 +20,22 @@ class Erm(LossMethod):
 
     ``balance="domain"`` gives each domain the same weight, ``mean_k L_k``: the objective whose gradient the methods
     that compare domains start from. ``balance="token"`` gives each supervised token the same weight,
-    ``sum_k t_k L_k / sum_k t_k``: what a trainer that knows no domains minimizes. They agree where the domains have
-    equal token counts t_k.
+    ``sum_k t_k L_k / sum_k t_k``: what a trainer that knows no domains minimizes (pooled SFT). They agree where the
+    domains have equal token counts t_k.
 
     Raises:
         UserError: ``balance`` is neither of the two.
     """
+
+    linear: ClassVar[bool] = True
 
     balance: Literal["domain", "token"] = "domain"
 
     def __post_init__(self) -> None:
         one_of("erm", "balance", self.balance, ("domain", "token"))
 
-    def combine(self, losses: Float[Tensor, " K"], tokens: Float[Tensor, " K"]) -> Float[Tensor, ""]:
+    def combine(self, domains: DomainLosses, state: State) -> Float[Tensor, ""]:
+        del state
         if self.balance == "domain":
-            return losses.mean()
-        return (losses * (tokens / tokens.sum())).sum()
+            return domains.losses.mean()
+        return (domains.losses * (domains.tokens / domains.tokens.sum())).sum()

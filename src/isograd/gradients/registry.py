@@ -8,15 +8,37 @@ from collections.abc import Iterable
 from typing import Any
 
 from isograd.common.errors import UserError
+from isograd.gradients._and_mask import AndMask
 from isograd.gradients._base import Method
+from isograd.gradients._cagrad import CAGrad
 from isograd.gradients._erm import Erm
+from isograd.gradients._fish import Fish
+from isograd.gradients._fishr import Fishr
+from isograd.gradients._group_dro import GroupDro
 from isograd.gradients._iga import Iga
+from isograd.gradients._irm import Irm
+from isograd.gradients._mgda import Mgda
+from isograd.gradients._pcgrad import PCGrad
+from isograd.gradients._sand_mask import SandMask
+from isograd.gradients._torchjd import TorchJd
+from isograd.gradients._vrex import VRex
 
 __all__ = ["METHODS", "make_method"]
 
 METHODS: dict[str, type[Method]] = {
     "erm": Erm,
+    "irm": Irm,
+    "vrex": VRex,
+    "group_dro": GroupDro,
+    "fish": Fish,
+    "fishr": Fishr,
+    "and_mask": AndMask,
+    "sand_mask": SandMask,
+    "pcgrad": PCGrad,
+    "mgda": Mgda,
+    "cagrad": CAGrad,
     "iga": Iga,
+    "torchjd": TorchJd,
 }
 
 

@@ -12,18 +12,28 @@ from markupsafe import Markup
 
 from isograd.common.files import write_text
 from isograd.report.colors import BASE, SLOTS
+from isograd.report.comparison import read_comparison
+from isograd.report.comparison_tables import TextTable, group_tables
 from isograd.report.examples import side_by_side
 from isograd.report.figures import accuracy_panel, curve_panel
 from isograd.report.runs import Run, read_runs
 from isograd.report.summary import Method, chance_level, describe_split, group_runs, split_order
 from isograd.report.words import findings, headline, notices, shorten
 
-__all__ = ["build_report"]
+__all__ = ["build_report", "environment"]
 
 _LOSS = "loss/"
+# Tables of a comparison that the page has in another form.
+_SHOWN = ("accuracy", "accuracy_difference", "lcs")
 
 
-def build_report(run_dirs: Sequence[Path], output: Path, *, title: str = "Distilled students compared") -> Path:
+def build_report(
+    run_dirs: Sequence[Path],
+    output: Path,
+    *,
+    title: str = "Distilled students compared",
+    baseline: str | None = None,
+) -> Path:
     """Write one HTML page that compares runs.
 
     The page needs nothing beside itself. Methods appear in the order of ``run_dirs``; runs with one label are the
@@ -33,6 +43,8 @@ def build_report(run_dirs: Sequence[Path], output: Path, *, title: str = "Distil
         run_dirs: run folders, each with a ``run.json`` (formats: :mod:`isograd.report.runs`).
         output: the file to write; its folder is made if need be, an old file is replaced whole.
         title: the page's heading.
+        baseline: label of the method that the others are compared with, which brings the tables of a comparison too;
+            by default ERM, if there is one.
 
     Returns:
         ``output`` as a path.
@@ -44,8 +56,8 @@ def build_report(run_dirs: Sequence[Path], output: Path, *, title: str = "Distil
     runs = read_runs(run_dirs)
     methods = group_runs(runs)
     splits = split_order(methods)
-    erm = next((method for method in methods if method.is_erm and method.scored), None)
-    page = _environment().get_template("page.html.j2")
+    base = next((m for m in methods if (m.label == baseline if baseline else m.is_erm) and m.scored), None)
+    page = environment().get_template("page.html.j2")
     text = page.render(
         title=title,
         palette=(*SLOTS, BASE),
@@ -53,8 +65,9 @@ def build_report(run_dirs: Sequence[Path], output: Path, *, title: str = "Distil
         findings=findings(methods),
         notices=notices(methods),
         methods=methods,
-        erm=erm,
-        rivals=_rivals(methods, erm, splits),
+        erm=base,
+        rivals=_rivals(methods, base, splits),
+        tables=_further_tables(run_dirs, baseline) if baseline else [],
         runs=runs,
         splits=[(split, describe_split(split)) for split in splits],
         bars=[
@@ -73,7 +86,8 @@ def build_report(run_dirs: Sequence[Path], output: Path, *, title: str = "Distil
     return Path(output)
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Templates of this package, escaping what they are given."""
     environment = Environment(
         loader=PackageLoader("isograd.report"),
         autoescape=True,
@@ -89,6 +103,12 @@ def _environment() -> Environment:
 
 def _pretty_json(value: Any) -> str:
     return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
+
+
+def _further_tables(run_dirs: Sequence[Path], baseline: str) -> list[TextTable]:
+    """The tables of a comparison that the page does not have in another form."""
+    (group,) = read_comparison({"": run_dirs}, baseline).groups
+    return [table for table in group_tables(group) if table.key not in _SHOWN]
 
 
 def _rivals(methods: Sequence[Method], erm: Method | None, splits: Sequence[str]) -> list[Method]:

@@ -110,7 +110,9 @@ class Example(_Record):
 
 
 class Run(_Record):
-    """One run folder. ``seconds`` is the wall time of training; ``training`` holds the finite numbers of each step."""
+    """One run folder. ``seconds`` is the wall time of training, ``step_seconds`` the median of its steps,
+    ``peak_memory_bytes`` the most memory it held; ``training`` holds the finite numbers of each step.
+    """
 
     format: Literal[1]
     name: Name
@@ -124,6 +126,8 @@ class Run(_Record):
     machine: dict[str, Any] = {}
     steps: int | None = None
     seconds: Number = None
+    step_seconds: Number = None
+    peak_memory_bytes: Number = None
     base: bool = False
     metrics: _Metrics | None = None
     training: tuple[dict[str, float], ...] = ()
@@ -147,7 +151,8 @@ class Run(_Record):
         if self.status == "running":
             return "incomplete: still running, or stopped before it could record an end"
         if self.metrics is None:
-            return "incomplete: training finished but there is no metrics.json"
+            why = f" ({self.error})" if self.error else ""
+            return f"incomplete: training finished but there is no metrics.json{why}"
         return None
 
 

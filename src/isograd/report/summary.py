@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
@@ -137,12 +138,24 @@ class Method:
         mine, theirs = self.seconds(), other.seconds()
         return mine.mean / theirs.mean if mine and theirs and theirs.mean > 0 else None
 
+    def paired(
+        self,
+        other: Method,
+        value: Callable[[Run], float | None],
+        compare: Callable[[float, float], float] = operator.sub,
+    ) -> Cell | None:
+        """``compare(mine, theirs)`` averaged over the seeds for which both have a value; None where there is none."""
+        mine, theirs = (
+            {run.seed: number for run in method.scored if (number := value(run)) is not None}
+            for method in (self, other)
+        )
+        common = sorted(mine.keys() & theirs.keys())
+        return average([compare(mine[seed], theirs[seed]) for seed in common]) if common else None
+
     def difference(self, other: Method, split: str) -> Cell | None:
         """Accuracy minus that of ``other``, paired on common seeds; None with fewer than two of them."""
-        mine = {run.seed: run.splits[split].accuracy for run in self.scored if split in run.splits}
-        theirs = {run.seed: run.splits[split].accuracy for run in other.scored if split in run.splits}
-        common = sorted(mine.keys() & theirs.keys())
-        return average([mine[seed] - theirs[seed] for seed in common]) if len(common) > 1 else None
+        cell = self.paired(other, lambda run: _of(run, split, lambda score: score.accuracy))
+        return cell if cell is not None and cell.n > 1 else None
 
 
 def group_runs(runs: Sequence[Run]) -> list[Method]:

@@ -1,0 +1,53 @@
+"""Optimizer steps that walk from domain to domain, for methods that do so (Fish)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["rows_of", "walk_domains"]
+
+
+def walk_domains(
+    parameters: Sequence[nn.Parameter],
+    order: Sequence[int],
+    backward: Callable[[int], Tensor],
+    step_size: float,
+) -> Tensor:
+    """Leave in ``.grad`` of each parameter the way gone by one descent step per domain, scaled like one gradient.
+
+    Args:
+        parameters: what trains; unchanged in the end.
+        order: the domains, each once.
+        backward: backpropagates the loss of a domain and returns it.
+        step_size: of each step.
+
+    Returns:
+        The mean of the losses, each at the point where its domain was met.
+    """
+    start = [parameter.detach().clone() for parameter in parameters]
+    losses = []
+    for domain in order:
+        for parameter in parameters:
+            parameter.grad = None
+        losses.append(backward(domain))
+        with torch.no_grad():
+            for parameter in parameters:
+                if parameter.grad is not None:
+                    parameter.add_(parameter.grad, alpha=-step_size)
+    with torch.no_grad():
+        for parameter, before in zip(parameters, start, strict=True):
+            parameter.grad = (before - parameter) / (len(order) * step_size)
+            parameter.copy_(before)
+    return torch.stack(losses).mean()
+
+
+def rows_of(inputs: dict[str, Any], domain: int) -> dict[str, Any]:
+    """The part of a batch that tells one domain."""
+    rows = (inputs["domain_index"] == domain).nonzero().squeeze(-1)
+    return {
+        name: value[rows.to(value.device)] if isinstance(value, Tensor) else value for name, value in inputs.items()
+    }

@@ -1,0 +1,54 @@
+"""Combinations of method and trainer under which a gradient would be silently wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from isograd.common.errors import UserError
+from isograd.gradients import InnerLoopMethod, LocalMethod, LossMethod, Method
+
+__all__ = ["refuse_method"]
+
+
+def refuse_method(trainer: Any, method: Method, *, sets: bool) -> None:
+    """Refuse what the method cannot do exactly in this trainer.
+
+    Args:
+        trainer: an ``IsomerSFTTrainer`` after TRL's own construction.
+        method: its gradient method.
+        sets: whether the dataset's rows belong to isomer sets.
+
+    Raises:
+        UserError: names the method, the reason and the mend.
+    """
+    args, name = trainer.args, f"method {trainer.args.method!r}"
+    if trainer.aux_loss_enabled:
+        raise UserError("the router loss of mixture-of-experts models is not supported; set router_aux_loss_coef to 0")
+    if not isinstance(method, LossMethod):
+        if args.fp16:
+            raise UserError(f"{name} needs unscaled gradients: use bf16 instead of fp16")
+        if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:
+            raise UserError(
+                f"{name} writes gradients after the backward pass, which DeepSpeed and FSDP do not allow for; train "
+                "without them"
+            )
+    elif not method.linear and (trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled):
+        raise UserError(f"{name} was never tried with DeepSpeed or FSDP; train without them, or use method 'erm'")
+    inner = isinstance(method, InnerLoopMethod)
+    if inner and args.consistency is not None:
+        raise UserError(f"{name} sees one domain at a time, so its members cannot be compared; set consistency to none")
+    paired = isinstance(method, LocalMethod) and method.paired
+    if paired and not sets:
+        raise UserError(f"{name} with variance within sets needs isomer sets: rows with a set_id")
+    if inner or paired or (isinstance(method, LossMethod) and method.needs_head):
+        reason = "takes a step from one batch" if not inner else "takes its inner steps from one batch"
+        if args.gradient_accumulation_steps > 1:
+            raise UserError(f"{name} {reason}: set gradient_accumulation_steps to 1 and raise the batch size")
+        if trainer.accelerator.num_processes > 1 and not inner:
+            raise UserError(f"{name} {reason} of one process: train in one process")
+    if (
+        isinstance(method, LocalMethod)
+        and method.keeps_raw_second_moment
+        and "adamw" not in str(getattr(args.optim, "value", args.optim))
+    ):
+        raise UserError(f"{name} with a raw second moment is a form of AdamW; leave optim at its default")

@@ -1,0 +1,58 @@
+"""Invariant risk minimization, in its practical form IRMv1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+from jaxtyping import Float
+from torch import Tensor
+
+from isograd.gradients._base import DomainLosses, LossMethod, State
+from isograd.gradients._checks import at_least, non_negative
+from isograd.gradients.search import Choice, Distribution, LogUniform
+
+__all__ = ["Irm"]
+
+
+@dataclass(frozen=True)
+class Irm(LossMethod):
+    """IRMv1: Arjovsky et al., arXiv 1907.02893.
+
+    ::
+
+        mean_k L_k + weight * mean_k (dL_k / dw at w = 1)^2        logits of every token multiplied by w
+
+    The derivative is the mean over the domain's tokens of ``-log p(y) - H(p)`` (in nats), so that neither logits nor a
+    second backward pass is needed: the two are equal, and their gradients too. OURS: this form; and that the square is
+    of the mean over the whole batch, where DomainBed and the paper's appendix multiply the means of two halves to be
+    free of bias. Equal domains give the gradient of IRMv1 on one of them, which is that of ERM only where the
+    penalty's gradient vanishes (weight 0). The scale is that of one loss.
+
+    Attributes:
+        weight: of the penalty, >= 0. DomainBed's default is 100.
+        start: optimizer steps before the penalty begins to act (with weight 1 in DomainBed, 0 here, which is ours).
+
+    Raises:
+        UserError: a parameter is out of its range.
+    """
+
+    needs_scale_gradients: ClassVar[bool] = True
+    search: ClassVar[Mapping[str, Distribution]] = {"weight": LogUniform(0.1, 1e5), "start": Choice((0, 20, 50, 100))}
+
+    weight: float = 100.0
+    start: int = 0
+
+    def __post_init__(self) -> None:
+        non_negative("irm", "weight", self.weight)
+        at_least("irm", "start", self.start, 0)
+
+    def at(self, step: int, total: int) -> Self:
+        del total
+        return self if step >= self.start else replace(self, weight=0.0)
+
+    def combine(self, domains: DomainLosses, state: State) -> Float[Tensor, ""]:
+        del state
+        assert domains.scale_gradients is not None
+        return domains.losses.mean() + self.weight * domains.scale_gradients.square().mean()

@@ -1,0 +1,75 @@
+"""SAND-mask: a smooth AND-mask that also asks for agreement in size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from isograd.gradients._and_mask import rescaled
+from isograd.gradients._base import LocalMethod
+from isograd.gradients._checks import boolean, fraction, one_of, positive
+from isograd.gradients.search import Distribution, LogUniform, Uniform
+
+__all__ = ["SandMask"]
+
+
+@dataclass(frozen=True)
+class SandMask(LocalMethod):
+    """SAND-mask: Shahtalebi et al., arXiv 2106.02266.
+
+    With per-domain gradients g_1 .. g_K, element by element::
+
+        a = |(1/K) sum_k sign(g_k)|                  agreement of signs
+        v = (1/(K-1)) sum_k (g_k - g)^2              sample variance over domains
+        m = max(0, tanh((k / v) * (a - tau)))
+        D = m * g / mean(m)                          over the layer's coordinates (as in DomainBed)
+
+    OURS: v is measured against the mean square of the gradient over the layer (``v / mean(g_k^2)``), so that k does not
+    have to follow the scale of the loss, which falls by orders of magnitude during training; ``relative=False`` is
+    the published v. And the gradients are those of W unless ``space`` is "factor". Where v = 0 the tanh is at its
+    limit, 1 where signs agree beyond tau. Equal gradients without zeros give the mean gradient.
+
+    Attributes:
+        tau: agreement threshold in [0, 1); ours is 0.5. DomainBed's default is 1, which its tuning replaces: no
+            agreement is beyond it, so nothing would pass.
+        k: steepness, > 0; DomainBed's default is 10.
+        relative: whether v is relative.
+        space: "weight" or "factor".
+
+    Raises:
+        UserError: a parameter is out of its range.
+    """
+
+    search: ClassVar[Mapping[str, Distribution]] = {"tau": Uniform(0.0, 0.95), "k": LogUniform(0.1, 1000.0)}
+
+    tau: float = 0.5
+    k: float = 10.0
+    relative: bool = True
+    space: Literal["weight", "factor"] = "weight"  # type: ignore[misc]
+
+    def __post_init__(self) -> None:
+        fraction("sand_mask", "tau", self.tau)
+        positive("sand_mask", "k", self.k)
+        boolean("sand_mask", "relative", self.relative)
+        one_of("sand_mask", "space", self.space, ("weight", "factor"))
+
+    @property
+    def whole_layer(self) -> bool:
+        return True
+
+    def merge(self, grads: Float[Tensor, "*sets K rows n"]) -> Float[Tensor, "rows n"]:
+        K = grads.shape[0]
+        mean, square = grads.mean(0), grads.square().mean(0)
+        variance = (square - mean.square()).mul_(K / max(1, K - 1))
+        variance.masked_fill_(variance <= 16 * torch.finfo(grads.dtype).eps * square, 0.0)
+        if self.relative:
+            variance /= square.mean().clamp(min=torch.finfo(grads.dtype).tiny)
+        margin = grads.sign().mean(0).abs_().sub_(self.tau)
+        # 0 / 0, for a margin of 0 without variance, is 0: nothing beyond the threshold.
+        steep = torch.where(margin == 0, margin, self.k * margin / variance)
+        return rescaled(mean, steep.tanh_().clamp_(min=0))

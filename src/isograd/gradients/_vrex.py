@@ -1,0 +1,53 @@
+"""V-REx: equal risks, by their variance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+from jaxtyping import Float
+from torch import Tensor
+
+from isograd.gradients._base import DomainLosses, LossMethod, State
+from isograd.gradients._checks import at_least, non_negative
+from isograd.gradients.search import Choice, Distribution, LogUniform
+
+__all__ = ["VRex"]
+
+
+@dataclass(frozen=True)
+class VRex(LossMethod):
+    """Risk extrapolation by variance: Krueger et al., arXiv 2003.00688.
+
+    ::
+
+        mean_k L_k + weight * (1/K) sum_k (L_k - mean_k L_k)^2     population variance
+
+    Equal domains give the gradient of ERM. The scale is that of one loss.
+
+    Attributes:
+        weight: beta, of the variance, >= 0. DomainBed's default is 10.
+        start: optimizer steps before the penalty begins to act (with weight 1 in DomainBed, 0 here, which is ours).
+
+    Raises:
+        UserError: a parameter is out of its range.
+    """
+
+    search: ClassVar[Mapping[str, Distribution]] = {"weight": LogUniform(0.1, 1e5), "start": Choice((0, 20, 50, 100))}
+
+    weight: float = 10.0
+    start: int = 0
+
+    def __post_init__(self) -> None:
+        non_negative("vrex", "weight", self.weight)
+        at_least("vrex", "start", self.start, 0)
+
+    def at(self, step: int, total: int) -> Self:
+        del total
+        return self if step >= self.start else replace(self, weight=0.0)
+
+    def combine(self, domains: DomainLosses, state: State) -> Float[Tensor, ""]:
+        del state
+        mean = domains.losses.mean()
+        return mean + self.weight * (domains.losses - mean).square().mean()

@@ -1,0 +1,121 @@
+"""A comparison as files: ``table.md``, ``table.csv``, ``runs.csv``."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from isograd.common.files import write_text
+from isograd.report.comparison import Comparison, Group
+from isograd.report.comparison_tables import TextTable, failures, group_tables
+from isograd.report.summary import Cell
+
+__all__ = ["comparison_markdown", "save_comparison"]
+
+TABLE_HEAD = (
+    *("family", "method", "metric", "runs", "n", "mean", "sd", "low", "high"),
+    *("difference_n", "difference", "difference_low", "difference_high"),
+)
+RUN_HEAD = ("family", "method", "seed", "status", "trouble", "folder", "config_hash", "steps", "seconds")
+
+
+def save_comparison(comparison: Comparison, folder: Path, *, title: str, notes: Sequence[str] = ()) -> list[Path]:
+    """Write ``table.md``, ``table.csv`` (a row for each family, method and metric) and ``runs.csv`` (a row a run).
+
+    Args:
+        comparison: what to write.
+        folder: where to.
+        title: the heading of ``table.md``.
+        notes: lines of Markdown on how the runs were made: the command, the settings.
+
+    Returns:
+        The files. Equal run folders give equal bytes.
+    """
+    texts = {
+        "table.md": comparison_markdown(comparison, title, notes),
+        "table.csv": _csv(TABLE_HEAD, _table_rows(comparison)),
+        "runs.csv": _runs_csv(comparison, folder),
+    }
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    return [folder / name for name in texts]
+
+
+def comparison_markdown(comparison: Comparison, title: str, notes: Sequence[str] = ()) -> str:
+    """All tables, the failures, and how the runs were made, as Markdown."""
+    lines = [f"# {_escaped(title)}", ""]
+    for group in comparison.groups:
+        lines += _group_lines(group)
+    lines += ["## How these runs were made", "", *notes]
+    seeds = sorted({seed for group in comparison.groups for seed in group.seeds})
+    lines.append(f"- seeds: {', '.join(map(str, seeds))}")
+    for what, values in (
+        ("machine", [run.machine for run in comparison.runs]),
+        ("versions", [run.versions for run in comparison.runs]),
+    ):
+        lines += [f"- {what}: `{text}`" for text in dict.fromkeys(json.dumps(value) for value in values if value)]
+    return "\n".join(lines) + "\n"
+
+
+def _group_lines(group: Group) -> list[str]:
+    lines = [f"## {_escaped(group.name)}", ""]
+    for number, table in enumerate(group_tables(group)):
+        lines += [f"### {_escaped(table.title)}", "", _escaped(table.note), "", *_markdown(table), ""]
+        if number == 0 and (failed := failures(group)):
+            lines += [*(f"- {_escaped(text)}" for text in failed), ""]
+    return lines
+
+
+def _markdown(table: TextTable) -> list[str]:
+    rows = [table.head, ("---",) * len(table.head), *table.rows]
+    return ["| " + " | ".join(_escaped(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
+
+
+def _escaped(text: str) -> str:
+    """Labels and reasons come from files: no markup of theirs counts."""
+    return html.escape(text, quote=False)
+
+
+def _table_rows(comparison: Comparison) -> Iterable[Sequence[Any]]:
+    for group in comparison.groups:
+        for row in group.rows():
+            mean, difference = _numbers(row.cell), _numbers(row.difference)
+            yield (
+                *(group.name, row.method.label, row.metric, len(row.method.runs)),
+                *(mean["n"], mean["mean"], mean["sd"], mean["low"], mean["high"]),
+                *(difference["n"], difference["mean"], difference["low"], difference["high"]),
+            )
+
+
+def _numbers(cell: Cell | None) -> dict[str, float | None]:
+    """Absent numbers are empty fields, but none of nothing is 0."""
+    if cell is None:
+        return {"n": 0, "mean": None, "sd": None, "low": None, "high": None}
+    low, high = cell.interval or (None, None)
+    return {"n": cell.n, "mean": cell.mean, "sd": cell.sd, "low": low, "high": high}
+
+
+def _runs_csv(comparison: Comparison, folder: Path) -> str:
+    keys = list(dict.fromkeys(metric.key for group in comparison.groups for metric in group.metrics()))
+    rows = []
+    for group in comparison.groups:
+        values = {metric.key: metric.value for metric in group.metrics()}
+        for path, run in group.folders.items():
+            place = path.relative_to(folder) if path.is_relative_to(folder) else path
+            about = (group.name, run.label, run.seed, run.status, run.trouble, place.as_posix(), run.config_hash)
+            numbers = [values[key](run) if key in values else None for key in keys]
+            rows.append((*about, run.steps, run.seconds, *numbers))
+    return _csv((*RUN_HEAD, *keys), rows)
+
+
+def _csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows(rows)
+    return text.getvalue()
