@@ -28,7 +28,11 @@ ANYWHERE: dict[str, Settings] = {
     "iga, layer mean": {"method": "iga", "method_params": {"normalization": "layer_mean", **EXACT}},
     "iga, singular": {"method": "iga", "method_params": {"basis": "singular", **EXACT}},
     "iga, tangent": {"method": "iga", "method_params": {"projection": "tangent", **EXACT}},
-    "iga, raw second moment": {"method": "iga", "method_params": {"second_moment": "raw", **EXACT}},
+    "iga, raw second moment": {
+        "method": "iga",
+        "method_params": {"second_moment": "raw", **EXACT},
+        "optim": "adamw_torch",
+    },
     "iga, shuffled": {"method": "iga", "method_params": {"shuffled": True, **EXACT}},
     "iga, retraction": {"method": "iga", "method_params": {"projection": "retraction", **EXACT}, "learning_rate": 1.0},
     "erm and consistency": {"method": "erm", "consistency": "js"},

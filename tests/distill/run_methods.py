@@ -43,6 +43,8 @@ def train(settings: dict[str, Any], tokenizer: Any, folder: Path) -> dict[str, t
             "max_grad_norm": 1e9,
             "learning_rate": 1e-3,
             "lr_scheduler_type": "constant",
+            # Adam's first steps make much of the last digits of gradients near zero.
+            "optim": "sgd",
             "ddp_find_unused_parameters": False,
             **settings,
         }

@@ -20,6 +20,9 @@ from tests.distill.conftest import MakeTrainer, gradients_of_first_step
 from tests.distill.method_settings import ANYWHERE, EVERY, ONE_BATCH, SEVERAL_PROCESSES, Settings
 from tests.distill.test_trainer import assert_same
 
+TOLERANCES = {"irm": 1e-5, "vrex": 1e-5, "group_dro": 1e-5}
+"""Factors that depend on the losses, which TRL's head sums in float32; all else agrees to 1e-11."""
+
 needs_torchjd = pytest.mark.skipif(
     importlib.util.find_spec("torchjd") is None, reason="torchjd is not installed (the extra isograd[torchjd])"
 )
@@ -158,6 +161,7 @@ def test_the_weight_of_consistency_follows_its_schedule(make_trainer: MakeTraine
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("processes", [2, 4])
 def test_several_processes_equal_one(tmp_path: Path, processes: int) -> None:
     script = Path(__file__).with_name("run_methods.py")
@@ -176,6 +180,6 @@ def test_several_processes_equal_one(tmp_path: Path, processes: int) -> None:
         if name == "torchjd" and importlib.util.find_spec("torchjd") is None:
             continue
         one, several = (load_file(tmp_path / f"of-{world}" / f"{name}.safetensors") for world in (1, processes))
-        assert_same(one, several, 1e-6 if "retraction" in name else 1e-8)
+        assert_same(one, several, TOLERANCES.get(name, 1e-10))
     for name in ONE_BATCH:
         assert "train in one process" in (tmp_path / f"of-{processes}" / f"{name}.txt").read_text()
