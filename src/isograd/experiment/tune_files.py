@@ -163,7 +163,7 @@ def _trials(tuned: Sequence[Tuned]) -> str:
     results = [result for method in tuned for result in method.results]
     places = list(dict.fromkeys(place for result in results for place in (*result.scores, *result.troubles)))
     places.sort(key=lambda place: place.key)
-    rows: list[tuple[str, ...]] = []
+    rows = []
     for result in results:
         scores = [result.scores.get(place) for place in places]
         status, reason = ("finished", "") if result.mean is not None else ("failed", _trouble(result))
