@@ -99,9 +99,8 @@ def test_own_files_are_used_where_they_lie(tmp_path: Path, asked: list[tuple[lis
 def test_no_more_workers_than_cores(
     tmp_path: Path, asked: list[tuple[list[Job], int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from isograd.experiment import compare as module
 
-    monkeypatch.setattr(module, "cores", lambda: 3)
+    monkeypatch.setattr("isograd.experiment.running.cores", lambda: 3)
     plain, configured = load_compare(write(tmp_path)), load_compare(write(tmp_path, workers=2))
     for config, workers in ((plain, None), (plain, 2), (plain, 8), (configured, None), (configured, 1)):
         compare(config, tmp_path / "out", workers=workers)

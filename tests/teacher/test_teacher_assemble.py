@@ -13,17 +13,9 @@ from pydantic import BaseModel
 from isograd.common.errors import UserError
 from isograd.isomers import Isomer, IsomerSet, load_isomers, save_isomers
 from isograd.isomers.schema import ReasoningGraph
-from isograd.isomers.teacher.assemble import (
-    Evidence,
-    Judgment,
-    graph_from_reply,
-    isomorphic_after_reabstraction,
-    judge,
-    member_from_reply,
-    provenance,
-    reply_hash,
-    set_from_members,
-)
+from isograd.isomers.teacher.abstraction import graph_from_reply
+from isograd.isomers.teacher.assemble import member_from_reply, provenance, reply_hash, set_from_members
+from isograd.isomers.teacher.judgment import Evidence, Judgment, isomorphic_after_reabstraction, judge
 from isograd.isomers.teacher.replies import AbstractReply, AnswerMap, TransposeReply, VerifyReply
 from isograd.isomers.teacher.seeds import Seed, read_seeds
 from isograd.isomers.verify import check_set

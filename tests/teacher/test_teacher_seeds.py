@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from isograd.common.errors import UserError
 from isograd.isomers.reading import Fault
 from isograd.isomers.teacher.replies import AnswerMap
-from isograd.isomers.teacher.seeds import FORMS, Seed, boxed, field_map, read_seeds, split_of
+from isograd.isomers.teacher.seed_formats import FORMS, boxed, field_map
+from isograd.isomers.teacher.seeds import Seed, read_seeds, split_of
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 

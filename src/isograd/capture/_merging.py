@@ -79,7 +79,8 @@ class WeightMerging(Merging):
     ) -> None:
         tiled = not (self.method.whole_layer or self._keep_dense or self.mean.processes > 1)
         if complete and tiled:
-            self._update(layer, merge_tokens(self.method, X, D, segments, plan))
+            merged = merge_tokens(self.method, X, D, segments, plan)
+            self._update(layer, merged, self._context(layer, merged))
             return
         _refuse_pieces(plan, complete, self.mean.processes)
         known = self._totals.get(layer.name)
@@ -101,18 +102,18 @@ class WeightMerging(Merging):
         self.mean([total])
         if self._keep_dense:
             self.dense[name] = by_set(total, plan).mean(0) if plan.paired else total
+        context = self._context(layer, total)
         with torch.autocast(total.device.type, enabled=False):
             if self.method.whole_layer:
-                merged = self.method.merge_layer(by_set(total, plan), self._context(layer, total))
+                merged = self.method.merge_layer(by_set(total, plan), context)
             elif plan.paired:
                 merged = self.method.merge(by_set(total, plan))
             else:
                 merged = merge_dense(self.method, total)
-            self._update(layer, merged)
+            self._update(layer, merged, context)
 
-    def _update(self, layer: Layer, merged: Tensor | LowRank) -> None:
-        like = merged.right if isinstance(merged, LowRank) else merged
-        kept = self.method.project(merged, self._context(layer, like))
+    def _update(self, layer: Layer, merged: Tensor | LowRank, context: LayerContext) -> None:
+        kept = self.method.project(merged, context)
         if self.method.retracts:
             assert isinstance(kept, LowRank)
             self.updates[layer.name] = kept

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from isograd.distill.hidden import final_states, penultimate_states
 from isograd.distill.loss import head_logits
-from isograd.gradients import CONSISTENCY, HIDDEN_CONSISTENCY
+from isograd.gradients import CONSISTENCY, HIDDEN_CONSISTENCY, ramped
 
 __all__ = ["PLACES", "ConsistencyTerm", "choose_places", "comparable_places"]
 
@@ -54,7 +54,7 @@ class ConsistencyTerm:
 
     def weight(self, step: int) -> float:
         """Lambda after so many optimizer steps."""
-        return self._weight * min(1.0, max(0.0, (step - self._start + 1) / (self._ramp + 1)))
+        return ramped(self._weight, step, self._start, self._ramp)
 
     def watching(self, base: nn.Module) -> AbstractContextManager[list[Tensor]]:
         """Collect the hidden states that the term needs, [rows, tokens, width], of the forward pass made inside.

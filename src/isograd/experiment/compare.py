@@ -13,7 +13,7 @@ from rich.console import Console
 from isograd.common.errors import UserError
 from isograd.experiment.compare_config import CompareConfig
 from isograd.experiment.data import keep_options, write_data
-from isograd.experiment.running import cores, run_all, slug
+from isograd.experiment.running import run_all, slug, worker_count
 from isograd.experiment.worker import STOPPED, Job
 
 __all__ = ["planned_runs", "run_compare"]
@@ -64,9 +64,7 @@ def run_compare(
     Raises:
         UserError: ``workers`` is not positive, or ``output`` holds runs of another configuration.
     """
-    if workers is not None and workers < 1:
-        raise UserError(f"workers is {workers}; it must be at least 1")
-    at_once = min(workers or config.workers or cores(), cores())
+    at_once = worker_count(workers, config.workers)
     status = run_all(_jobs(config, output, console), console, workers=at_once, output=output)
     if status != STOPPED:
         _tell(config, output, console, command)

@@ -17,7 +17,18 @@ from isograd.experiment.measure import is_measured, resolve_model
 from isograd.experiment.pool import Outcome, run_jobs
 from isograd.experiment.worker import STOPPED, Job
 
-__all__ = ["cores", "run_all", "slug"]
+__all__ = ["cores", "run_all", "slug", "worker_count"]
+
+
+def worker_count(asked: int | None, configured: int | None) -> int:
+    """Runs at a time: what was asked for, else what the configuration says, and never more than there are cores.
+
+    Raises:
+        UserError: less than one was asked for.
+    """
+    if asked is not None and asked < 1:
+        raise UserError(f"workers is {asked}; it must be at least 1")
+    return min(asked or configured or cores(), cores())
 
 
 def cores() -> int:

@@ -13,7 +13,7 @@ from isograd.common.errors import UserError
 from isograd.distill.job import TRAINING_DEFAULTS
 from isograd.experiment.config import merged
 from isograd.experiment.data import keep_options
-from isograd.experiment.running import cores, run_all, slug
+from isograd.experiment.running import run_all, slug, worker_count
 from isograd.experiment.tune_config import TuneConfig
 from isograd.experiment.tune_data import split_own, write_tuning_data
 from isograd.experiment.tune_results import VALIDATION, Place, Result, Tuned
@@ -81,9 +81,7 @@ def run_tune(
     Raises:
         UserError: ``workers`` is not positive, or ``output`` holds runs of another configuration.
     """
-    if workers is not None and workers < 1:
-        raise UserError(f"workers is {workers}; it must be at least 1")
-    at_once = min(workers or config.workers or cores(), cores())
+    at_once = worker_count(workers, config.workers)
     planned = planned_runs(config, output)
     status = run_all(_jobs(config, planned, output, console), console, workers=at_once, output=output)
     if status != STOPPED:

@@ -38,6 +38,7 @@ from isograd.gradients._vrex import VRex
 from isograd.gradients.lowrank import LowRank, chain_rule, gaussian_test_matrix, truncated_svd
 from isograd.gradients.manifold import retract, tangent_factors, tangent_projection
 from isograd.gradients.registry import METHODS, make_method
+from isograd.gradients.schedule import ramped
 from isograd.gradients.search import Choice, Distribution, LogUniform, Uniform
 
 __all__ = [
@@ -78,6 +79,7 @@ __all__ = [
     "kl_to_mean",
     "logit_gradient_variance",
     "make_method",
+    "ramped",
     "retract",
     "tangent_factors",
     "tangent_projection",

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["Moments", "Normalization", "conflict_mask", "moments"]
+__all__ = ["Moments", "Normalization", "conflict_mask", "moments", "variance_of"]
 
 Normalization = Literal["mean_square", "mean_squared", "layer_mean", "none"]
 
@@ -39,6 +39,15 @@ def moments(grads: Float[Tensor, "*sets K m n"], dims: int = 2) -> Moments:
     return Moments(per_set, per_set.square(), square)
 
 
+def variance_of(parts: Moments) -> Float[Tensor, "*shape"]:
+    """The population variance over domains; exactly 0 where it is no more than rounding leaves of nothing.
+
+    What is divided by something as small would make much of that.
+    """
+    variance = parts.mean_square - parts.squared_mean
+    return variance.masked_fill_(variance <= 16 * torch.finfo(variance.dtype).eps * parts.mean_square, 0.0)
+
+
 def conflict_mask(parts: Moments, tau: float, normalization: Normalization) -> Float[Tensor, "*shape"]:
     """``exp(-tau * V)`` with ``V = (mean_square - squared_mean) / normalizer``, V = 0 where nothing disagrees.
 
@@ -48,9 +57,7 @@ def conflict_mask(parts: Moments, tau: float, normalization: Normalization) -> F
     """
     if tau == 0:
         return torch.ones_like(parts.mean_square)
-    variance = parts.mean_square - parts.squared_mean
-    # What rounding leaves of a variance of nothing; a normalizer that is as small would make much of it.
-    variance.masked_fill_(variance <= 16 * torch.finfo(variance.dtype).eps * parts.mean_square, 0.0)
+    variance = variance_of(parts)
     if normalization == "none":
         return variance.mul_(-tau).exp_()
     normalizer = {

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from isograd.common.errors import UserError
-from isograd.gradients._base import DomainLosses, HeadTokens, LossMethod, State
-from isograd.gradients._checks import at_least, non_negative
+from isograd.gradients._base import DomainLosses, HeadTokens, State
+from isograd.gradients._penalty import PenaltyMethod
 from isograd.gradients.search import Choice, Distribution, LogUniform
 
 __all__ = ["Fishr", "variance_distance"]
@@ -23,7 +23,7 @@ _ENTRIES_AT_ONCE = 2**22
 
 
 @dataclass(frozen=True)
-class Fishr(LossMethod):
+class Fishr(PenaltyMethod):
     """Fishr: Rame et al., arXiv 2109.02934.
 
     With v_k the variance, entry by entry, of the gradient of the output head's weight over the samples of domain k::
@@ -46,18 +46,10 @@ class Fishr(LossMethod):
     """
 
     needs_head: ClassVar[bool] = True
+    name: ClassVar[str] = "fishr"
     search: ClassVar[Mapping[str, Distribution]] = {"weight": LogUniform(1e-3, 10.0), "start": Choice((0, 20, 50, 100))}
 
     weight: float = 0.1
-    start: int = 0
-
-    def __post_init__(self) -> None:
-        non_negative("fishr", "weight", self.weight)
-        at_least("fishr", "start", self.start, 0)
-
-    def at(self, step: int, total: int) -> Self:
-        del total
-        return self if step >= self.start else replace(self, weight=0.0)
 
     def combine(self, domains: DomainLosses, state: State) -> Float[Tensor, ""]:
         del state

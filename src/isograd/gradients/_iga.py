@@ -16,6 +16,7 @@ from isograd.gradients._checks import at_least, boolean, fraction, non_negative,
 from isograd.gradients._conflict import Moments, Normalization, conflict_mask, moments
 from isograd.gradients.lowrank import LowRank, chain_rule, truncated_svd
 from isograd.gradients.manifold import tangent_factors
+from isograd.gradients.schedule import ramped
 from isograd.gradients.search import Distribution, LogUniform
 
 __all__ = ["Iga"]
@@ -136,11 +137,7 @@ class Iga(LocalMethod):
 
     def at(self, step: int, total: int) -> Self:
         del total
-        if step >= self.tau_start + self.tau_ramp:
-            return self
-        if step < self.tau_start:
-            return replace(self, tau=0.0)
-        return replace(self, tau=self.tau * (step - self.tau_start + 1) / (self.tau_ramp + 1))
+        return replace(self, tau=ramped(self.tau, step, self.tau_start, self.tau_ramp))
 
     @property
     def whole_layer(self) -> bool:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from dataclasses import dataclass
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
 
-from isograd.gradients._base import DomainLosses, LossMethod, State
-from isograd.gradients._checks import at_least, non_negative
+from isograd.gradients._base import DomainLosses, State
+from isograd.gradients._penalty import PenaltyMethod
 from isograd.gradients.search import Choice, Distribution, LogUniform
 
 __all__ = ["Irm"]
 
 
 @dataclass(frozen=True)
-class Irm(LossMethod):
+class Irm(PenaltyMethod):
     """IRMv1: Arjovsky et al., arXiv 1907.02893.
 
     ::
@@ -39,18 +39,10 @@ class Irm(LossMethod):
     """
 
     needs_scale_gradients: ClassVar[bool] = True
+    name: ClassVar[str] = "irm"
     search: ClassVar[Mapping[str, Distribution]] = {"weight": LogUniform(0.1, 1e5), "start": Choice((0, 20, 50, 100))}
 
     weight: float = 100.0
-    start: int = 0
-
-    def __post_init__(self) -> None:
-        non_negative("irm", "weight", self.weight)
-        at_least("irm", "start", self.start, 0)
-
-    def at(self, step: int, total: int) -> Self:
-        del total
-        return self if step >= self.start else replace(self, weight=0.0)
 
     def combine(self, domains: DomainLosses, state: State) -> Float[Tensor, ""]:
         del state

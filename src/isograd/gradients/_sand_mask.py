@@ -13,6 +13,7 @@ from torch import Tensor
 from isograd.gradients._and_mask import rescaled
 from isograd.gradients._base import LocalMethod
 from isograd.gradients._checks import boolean, fraction, one_of, positive
+from isograd.gradients._conflict import moments, variance_of
 from isograd.gradients.search import Distribution, LogUniform, Uniform
 
 __all__ = ["SandMask"]
@@ -64,12 +65,11 @@ class SandMask(LocalMethod):
 
     def merge(self, grads: Float[Tensor, "*sets K rows n"]) -> Float[Tensor, "rows n"]:
         K = grads.shape[0]
-        mean, square = grads.mean(0), grads.square().mean(0)
-        variance = (square - mean.square()).mul_(K / max(1, K - 1))
-        variance.masked_fill_(variance <= 16 * torch.finfo(grads.dtype).eps * square, 0.0)
+        parts = moments(grads)
+        variance = variance_of(parts).mul_(K / max(1, K - 1))
         if self.relative:
-            variance /= square.mean().clamp(min=torch.finfo(grads.dtype).tiny)
+            variance /= parts.mean_square.mean().clamp(min=torch.finfo(grads.dtype).tiny)
         margin = grads.sign().mean(0).abs_().sub_(self.tau)
         # 0 / 0, for a margin of 0 without variance, is 0: nothing beyond the threshold.
         steep = torch.where(margin == 0, margin, self.k * margin / variance)
-        return rescaled(mean, steep.tanh_().clamp_(min=0))
+        return rescaled(parts.mean, steep.tanh_().clamp_(min=0))

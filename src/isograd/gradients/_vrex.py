@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from dataclasses import dataclass
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
 
-from isograd.gradients._base import DomainLosses, LossMethod, State
-from isograd.gradients._checks import at_least, non_negative
+from isograd.gradients._base import DomainLosses, State
+from isograd.gradients._penalty import PenaltyMethod
 from isograd.gradients.search import Choice, Distribution, LogUniform
 
 __all__ = ["VRex"]
 
 
 @dataclass(frozen=True)
-class VRex(LossMethod):
+class VRex(PenaltyMethod):
     """Risk extrapolation by variance: Krueger et al., arXiv 2003.00688.
 
     ::
@@ -34,18 +34,10 @@ class VRex(LossMethod):
         UserError: a parameter is out of its range.
     """
 
+    name: ClassVar[str] = "vrex"
     search: ClassVar[Mapping[str, Distribution]] = {"weight": LogUniform(0.1, 1e5), "start": Choice((0, 20, 50, 100))}
 
     weight: float = 10.0
-    start: int = 0
-
-    def __post_init__(self) -> None:
-        non_negative("vrex", "weight", self.weight)
-        at_least("vrex", "start", self.start, 0)
-
-    def at(self, step: int, total: int) -> Self:
-        del total
-        return self if step >= self.start else replace(self, weight=0.0)
 
     def combine(self, domains: DomainLosses, state: State) -> Float[Tensor, ""]:
         del state

@@ -20,7 +20,7 @@ from isograd.common.errors import UserError
 from isograd.isomers.graph import problems
 from isograd.isomers.schema import ANSWER_PREFIX, Isomer, IsomerSet, ReasoningGraph, Span
 
-__all__ = ["JSON_LINES", "MAX_LINE", "PARQUET", "Fault", "FaultError", "parse", "read_lines", "suffix_of"]
+__all__ = ["JSON_LINES", "MAX_LINE", "PARQUET", "Fault", "FaultError", "parse", "raw_lines", "read_lines", "suffix_of"]
 
 MAX_LINE: Final = 16 * 2**20
 """Longest line (and longest row, as JSON) that is read, in bytes."""
@@ -106,7 +106,7 @@ def read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, IsomerSet | 
     first_lines: dict[bytes, int] = {}
     found = False
     try:
-        for line, data in _rows(source) if suffix == PARQUET else _lines(source):
+        for line, data in _rows(source) if suffix == PARQUET else raw_lines(source):
             found = True
             try:
                 if isinstance(data, FaultError):
@@ -127,8 +127,12 @@ def read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, IsomerSet | 
         yield 1, Fault(1, "file", "has no sets", f"make some with: isograd isomers make --output {source.name}")
 
 
-def _lines(source: Path) -> Iterator[tuple[int, bytes | FaultError]]:
-    """Numbers and contents of the lines of a JSON-lines file that are not blank."""
+def raw_lines(source: Path) -> Iterator[tuple[int, bytes | FaultError]]:
+    """Numbers and contents of the lines of a JSON-lines file that are not blank, or what is wrong with them.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
     with source.open("rb") as file:
         encoding = _foreign_encoding(file.read(4))
         if encoding is not None:

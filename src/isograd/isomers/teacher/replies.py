@@ -1,7 +1,8 @@
 """What a teacher replies at each stage, and when two answers are the same one.
 
 The models say what a reply must hold to be read at all; whether it makes sense is for
-:mod:`isograd.isomers.teacher.assemble`. A field that nobody asked for is ignored: teachers add remarks.
+:mod:`~isograd.isomers.teacher.abstraction` and :mod:`~isograd.isomers.teacher.assemble`. A field that
+nobody asked for is ignored: teachers add remarks.
 """
 
 from __future__ import annotations

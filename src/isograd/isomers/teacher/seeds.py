@@ -13,21 +13,18 @@ import os
 import re
 import string
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from isograd.common.errors import UserError
-from isograd.isomers.benchmarks import FORMATS
 from isograd.isomers.questions import detect_format
+from isograd.isomers.reading import Fault, FaultError, raw_lines
+from isograd.isomers.teacher.seed_formats import FORMS, SeedItem, listed, plain_reader
 
-# One reader of JSON lines for all that strangers may have written: lengths, encodings and byte order marks.
-from isograd.isomers.reading import Fault, FaultError
-from isograd.isomers.reading import _lines as json_lines
-
-__all__ = ["FORMS", "HUB", "Seed", "boxed", "field_map", "listed", "read_seeds", "split_of"]
+__all__ = ["HUB", "Seed", "read_seeds", "split_of"]
 
 LONGEST: Final = 20_000
 """Characters of a problem; what is longer costs more than a seed is worth, and is told in no four sentences."""
@@ -76,147 +73,6 @@ _NOTHING: Final = object()
 """The first row of a file without rows; ``None`` would be one that says null."""
 
 
-class _Item(NamedTuple):
-    """What a format's reader makes of one row."""
-
-    problem: str
-    answer: str
-    choices: tuple[str, ...] | None = None
-    rationale: str | None = None
-    id: str | None = None
-
-
-def listed(choices: Iterable[str]) -> str:
-    """Choices as lines to put below a problem: ``A) ...``, as the benchmark readers write them."""
-    return "".join(f"\n{letter}) {text}" for letter, text in zip(string.ascii_uppercase, choices, strict=False))
-
-
-def boxed(solution: str) -> str:
-    """The content of the last ``\\boxed{...}`` of a solution, braces balanced (or of ``\\boxed 5`` without braces).
-
-    Raises:
-        ValueError: there is none, or its braces are never closed.
-    """
-    found = list(re.finditer(r"\\(?:boxed|fbox)(?=[\s{])\s*", solution))
-    if not found:
-        raise ValueError("the solution has no \\boxed{...}")
-    rest = solution[found[-1].end() :]
-    if not rest.startswith("{"):
-        return re.split(r"[\s$]", rest, maxsplit=1)[0].rstrip(".,")
-    depth = 0
-    # Escaped braces are set in the formula and open nothing.
-    for brace in re.finditer(r"\\.|[{}]", rest, re.DOTALL):
-        depth += {"{": 1, "}": -1}.get(brace.group(), 0)
-        if depth == 0:
-            return rest[1 : brace.start()].strip()
-    raise ValueError("the braces of the last \\boxed{...} are never closed")
-
-
-def _gsm8k(row: Mapping[str, Any]) -> _Item:
-    if "####" not in row["answer"]:
-        raise ValueError("the answer has no '####' before its number")
-    gold = FORMATS["gsm8k"](row).answer
-    # The calculator's marks, <<12/2=6>>, are no part of what is said.
-    told = re.sub(r"<<[^<>]*>>", "", row["answer"].rsplit("####", 1)[0]).strip()
-    return _Item(row["question"], gold, rationale=told or None)
-
-
-def _math(row: Mapping[str, Any]) -> _Item:
-    gold = row["answer"] if isinstance(row.get("answer"), str) else boxed(row["solution"])
-    return _Item(row["problem"], gold, rationale=row.get("solution"), id=row.get("unique_id"))
-
-
-def _logiqa2(row: Mapping[str, Any]) -> _Item:
-    made, options = FORMATS["logiqa2"](row), tuple(row["options"])
-    return _Item(made.prompt.removesuffix(f"{listed(options)}\n"), made.answer, options, id=row.get("id"))
-
-
-def _reclor(row: Mapping[str, Any]) -> _Item:
-    same = {"text": row["context"], "question": row["question"], "options": row["answers"], "answer": row["label"]}
-    return _logiqa2({**same, "id": row.get("id_string")})
-
-
-def _medqa(row: Mapping[str, Any]) -> _Item:
-    made, options = FORMATS["medqa"](row), tuple(row["options"].values())
-    if list(row["options"]) != list(string.ascii_uppercase[: len(options)]):
-        raise ValueError("the options are not lettered A, B, C and so on")
-    return _Item(made.prompt.removesuffix(f"{listed(options)}\n"), made.answer, options)
-
-
-def _legalbench(row: Mapping[str, Any]) -> _Item:
-    made = FORMATS["legalbench"](row)
-    return _Item(made.prompt.removesuffix("\n"), made.answer, id=f"{row['task']}/{row['index']}")
-
-
-def _arb(row: Mapping[str, Any]) -> _Item:
-    options = tuple(row.get("Answer Candidates") or ()) or None
-    gold = str(row["Final Answer"]).strip()
-    return _Item(row["Problem Statement"], _letter(gold, options) if options else gold, options, id=row.get("_id"))
-
-
-_TRUTHS: Final = {"true": "True", "false": "False", "unknown": "Unknown", "uncertain": "Unknown"}
-"""FOLIO says Unknown in one split and Uncertain in the other, and means the same."""
-
-
-def _folio(row: Mapping[str, Any]) -> _Item:
-    premises = [row["premises"]] if isinstance(row["premises"], str) else row["premises"]
-    asked = f"Is the following statement true, false, or unknown? {row['conclusion']}"
-    return _Item("\n".join([*premises, asked]), _TRUTHS[row["label"].strip().lower()], id=row.get("example_id"))
-
-
-def _statement(row: Mapping[str, Any]) -> _Item:
-    options = dict(option.split(") ", 1) for option in row["options"])
-    if row["answer"] not in options:
-        raise ValueError(f"the answer {row['answer']!r} is none of the options")
-    told = "\n".join(row.get("explanation", ())) or None
-    gold = _TRUTHS[options[row["answer"]].lower()]
-    return _Item(f"{row['context']}\n{row['question']}", gold, rationale=told, id=row.get("id"))
-
-
-def _letter(answer: object, choices: tuple[str, ...]) -> str:
-    """The letter of the right choice, from a letter, an index from 0, or the choice's own text."""
-    letters = string.ascii_uppercase[: len(choices)]
-    if isinstance(answer, int) and not isinstance(answer, bool) and 0 <= answer < len(letters):
-        return letters[answer]
-    if isinstance(answer, str) and len(answer) == 1 and answer in letters:
-        return answer
-    if isinstance(answer, str) and choices.count(answer) == 1:
-        return letters[choices.index(answer)]
-    raise ValueError(f"the answer {answer!r} is no letter, index or text of the {len(choices)} choices")
-
-
-def _plain(fields: Mapping[str, str]) -> Callable[[Mapping[str, Any]], _Item]:
-    def read(row: Mapping[str, Any]) -> _Item:
-        found = {ours: row[theirs] for ours, theirs in fields.items()}
-        options = found.get("choices")
-        if isinstance(options, Mapping):
-            options = options["text"] if isinstance(options.get("text"), list) else list(options.values())
-        choices = tuple(options) if options else None
-        gold = found["answer"]
-        if choices:
-            gold = _letter(gold, choices)
-        elif isinstance(gold, int | float) and not isinstance(gold, bool):
-            gold = str(gold)
-        return _Item(found["problem"], gold, choices, found.get("rationale"), found.get("id"))
-
-    return read
-
-
-FORMS: Final[Mapping[str, Callable[[Mapping[str, Any]], _Item]]] = {
-    "gsm8k": _gsm8k,
-    "math": _math,
-    "math500": _math,
-    "logiqa2": _logiqa2,
-    "reclor": _reclor,
-    "arb": _arb,
-    "folio": _folio,
-    "proofwriter": _statement,
-    "prontoqa": _statement,
-    "medqa": _medqa,
-    "legalbench": _legalbench,
-}
-"""Readers of rows by format name. Plain JSON lines are read by a field map instead."""
-
 _DOMAINS: Final = {
     **dict.fromkeys(("gsm8k", "math", "math500"), "mathematics"),
     "medqa": "medicine",
@@ -235,25 +91,6 @@ HUB: Final[Mapping[str, tuple[str, str | None]]] = {
     "nguha/legalbench": ("legalbench", None),
 }
 """Format and usual configuration by hub id. Other ids are read, too, where a row tells its format."""
-
-_FIELDS: Final = ("problem", "answer", "choices", "rationale", "id")
-
-
-def field_map(text: str) -> dict[str, str]:
-    """The fields of plain rows, from ``problem=question,answer=gold``.
-
-    Raises:
-        UserError: a field that seeds do not have, one named twice, or no problem or answer.
-    """
-    pairs = [pair.partition("=") for pair in text.split(",")]
-    fields = {ours.strip(): theirs.strip() for ours, _, theirs in pairs}
-    usage = "write it as problem=question,answer=gold"
-    for ours, theirs in fields.items():
-        if ours not in _FIELDS or not theirs:
-            raise UserError(f"field map {text!r}: {ours!r} cannot be read; {usage} (there are: {', '.join(_FIELDS)})")
-    if len(fields) < len(pairs) or not {"problem", "answer"} <= fields.keys():
-        raise UserError(f"field map {text!r}: problem and answer are needed, each field once; {usage}")
-    return fields
 
 
 def split_of(name: str) -> str | None:
@@ -341,14 +178,14 @@ def read_seeds(
                 f"{name}: no known seed format ({', '.join(FORMS)}); "
                 "name one, or say which fields to read: --fields problem=question,answer=gold"
             )
-    reader = _plain(fields) if fields is not None else FORMS[form or ""]
+    reader = plain_reader(fields) if fields is not None else FORMS[form or ""]
     label = "plain" if fields is not None else str(form)
     found = _checked_split(name, label, named, split, force_test)
     return _seeds(rows, reader, label, found, force_test)
 
 
 def _seeds(
-    rows: Iterator[tuple[int, Any]], reader: Callable[[Mapping[str, Any]], _Item], form: str, split: str, force: bool
+    rows: Iterator[tuple[int, Any]], reader: Callable[[Mapping[str, Any]], SeedItem], form: str, split: str, force: bool
 ) -> Iterator[tuple[int, Seed | Fault]]:
     seen: dict[str, int] = {}
     for line, row in rows:
@@ -361,7 +198,7 @@ def _seeds(
             yield line, error.at(line)
 
 
-def _seed(row: Any, reader: Callable[[Mapping[str, Any]], _Item], form: str, split: str, force: bool) -> Seed:
+def _seed(row: Any, reader: Callable[[Mapping[str, Any]], SeedItem], form: str, split: str, force: bool) -> Seed:
     if isinstance(row, FaultError):
         raise row
     mend = "correct the row, or name its format or fields"
@@ -418,7 +255,7 @@ def _file_rows(path: Path) -> Iterator[tuple[int, Any]]:
     suffix = path.suffix.lower()
     try:
         if suffix in (".jsonl", ".txt"):
-            yield from ((line, _json(data)) for line, data in json_lines(path))
+            yield from ((line, _json(data)) for line, data in raw_lines(path))
         elif suffix == ".json":
             value = _json(path.read_bytes())
             yield from enumerate(value if isinstance(value, list) else [value], 1)
