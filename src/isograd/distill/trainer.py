@@ -27,6 +27,7 @@ from isograd.distill.objective import Shares, StepObjective
 from isograd.distill.optimizer import RawSecondMomentAdamW
 from isograd.distill.refusals import refuse_method
 from isograd.distill.sampler import DomainBatchSampler, IsomerSampler, group_sets
+from isograd.distill.supervised_head import score_supervised_only
 from isograd.gradients import GlobalMethod, InnerLoopMethod, LocalMethod, LossMethod, Method, make_method
 from isograd.isomers import IsomerSet
 
@@ -93,6 +94,7 @@ class IsomerSFTTrainer(SFTTrainer):
             eval_dataset=as_eval_dataset(eval_dataset),
             **kwargs,
         )
+        score_supervised_only(self._base_model())
         self.data_collator = DomainCollator(self.data_collator)
         # compute_loss below normalizes by the whole accumulation window.
         self.loss_is_scaled_for_ga = True  # type: ignore[assignment]
