@@ -139,12 +139,23 @@ def test_evaluate_student_writes_metrics_and_examples(
     assert set(metrics["splits"]["id"]["by_domain"]) == {"law", "cooking"}
     assert metrics["splits"]["id"]["accuracy"] == 0.0
     assert [split["chance"] for split in metrics["splits"].values()] == [pytest.approx(1 / 3), 0.25]
-    scores = logical_consistency(model, tokenizer, sets)
+    every = logical_consistency(model, tokenizer, sets, layers=[-2, 1, 2, 3])
+    scores = every[-2]
     assert metrics["lcs"]["split"] == "id"
     assert metrics["lcs"]["n_sets"] == 6
     for pooling, score in scores.items():
         assert metrics["lcs"][pooling]["within"] == pytest.approx(score.within, abs=1e-6)
         assert metrics["lcs"][pooling]["between"] == pytest.approx(score.between, abs=1e-6)
+    assert metrics["lcs"]["by_layer"] == {
+        str(layer): {
+            pooling: {
+                "within": pytest.approx(score.within, abs=1e-6),
+                "between": pytest.approx(score.between, abs=1e-6),
+            }
+            for pooling, score in every[layer].items()
+        }
+        for layer in (1, 2, 3)
+    }
     assert seen == [(4, 16), (12, 16), (16, 16)]
 
     lines = [strict_json(line) for line in (tmp_path / "examples.jsonl").read_text().splitlines()]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from isograd.common.errors import UserError
-from isograd.evaluate.lcs import Consistency, logical_consistency, pairwise_distances
+from isograd.evaluate.lcs import Consistency, four_layers, logical_consistency, pairwise_distances
 from isograd.isomers import IsomerSet, create_isomers
 
 
@@ -130,7 +130,9 @@ def test_pooling_leaves_out_begin_mark_padding_and_answer(
         *create_isomers(seed=1, size=3, depth=1, domains=["law", "cooking"]),
         *create_isomers(seed=2, size=3, depth=4, domains=["law", "cooking"]),
     ]
-    scores = logical_consistency(model, tokenizer, sets, layer=layer, batch_size=batch_size)
+    every = logical_consistency(model, tokenizer, sets, layers=[layer, 0], batch_size=batch_size)
+    assert list(every) == [layer, 0]
+    scores = every[layer]
     wanted = reference(model, tokenizer, sets, layer)
     for name in ("mean", "last"):
         exact = pairwise_distances(wanted[name])
@@ -165,7 +167,7 @@ def test_tokenizer_and_model_are_left_as_they_were(model: Any, tokenizer: Any, s
     model.config.use_cache = True
     tokenizer.padding_side = "left"
     with pytest.raises(IndexError):
-        logical_consistency(model.train(), tokenizer, sets, layer=99)
+        logical_consistency(model.train(), tokenizer, sets, layers=[99])
     assert tokenizer.padding_side == "left"
     assert model.training
 
@@ -174,7 +176,7 @@ def test_a_tokenizer_without_padding_token_works(model: Any, tokenizer: Any, set
     with_token = logical_consistency(model, tokenizer, sets)
     tokenizer.pad_token = None
     without = logical_consistency(model, tokenizer, sets)
-    assert without["mean"].within == pytest.approx(with_token["mean"].within, abs=1e-6)
+    assert without[-2]["mean"].within == pytest.approx(with_token[-2]["mean"].within, abs=1e-6)
 
 
 def test_sets_of_different_sizes_are_refused(model: Any, tokenizer: Any, sets: list[IsomerSet]) -> None:
@@ -187,3 +189,10 @@ def test_sets_of_different_sizes_are_refused(model: Any, tokenizer: Any, sets: l
         logical_consistency(model, tokenizer, mixed)
     with pytest.raises(UserError, match="sets of the same domains, not no sets"):
         logical_consistency(model, tokenizer, [])
+
+
+@pytest.mark.parametrize(
+    ("depth", "layers"), [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (4, [1, 2, 3, 4]), (32, [8, 16, 31, 32])]
+)
+def test_four_layers(depth: int, layers: list[int]) -> None:
+    assert four_layers(depth) == layers

@@ -129,6 +129,19 @@ def test_tables(group: Group) -> None:
     assert tables["cost"].rows[0][3:] == ("100 [100, 100]", "1.00 [1.00, 1.00]")
 
 
+def test_consistency_by_layer(make_run: Callable[..., Path]) -> None:
+    erm, iga = make_run("ERM"), make_run("IGA")
+    metrics = json.loads((erm / "metrics.json").read_text())
+    known, unknown = {"within": 0.1, "between": 0.4}, {"within": 0.1, "between": None}
+    metrics["lcs"]["by_layer"] = {"2": {"mean": known, "last": unknown}, "10": {"mean": unknown, "last": known}}
+    (erm / "metrics.json").write_text(json.dumps(metrics))
+    (group,) = read_comparison({"x": [erm, iga]}, "ERM").groups
+    table = {table.key: table for table in group_tables(group)}["lcs_ratio"]
+    pooled = ("mean over tokens", "last token")
+    assert table.head == ("method", *(f"{pooling}: layer {layer}" for pooling in pooled for layer in (2, 10)))
+    assert [*table.rows] == [("ERM", ".250", "-", "-", ".250"), ("IGA", "-", "-", "-", "-")]
+
+
 def test_one_seed_has_no_interval_over_seeds(make_run: Callable[..., Path]) -> None:
     runs = [score(make_run("ERM"), 0.5), score(make_run("IGA"), 1.0)]
     (group,) = read_comparison({"x": runs}, "ERM").groups

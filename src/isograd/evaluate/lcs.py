@@ -14,7 +14,7 @@ from torch import Tensor
 from isograd.common.errors import UserError
 from isograd.isomers import IsomerSet
 
-__all__ = ["Consistency", "logical_consistency", "pairwise_distances"]
+__all__ = ["Consistency", "four_layers", "logical_consistency", "pairwise_distances"]
 
 
 @dataclass(frozen=True)
@@ -57,24 +57,33 @@ def pairwise_distances(states: Float[Tensor, "n K d"]) -> Consistency:
     )
 
 
+def four_layers(depth: int) -> list[int]:
+    """Layers at which to see how much the LCS depends on the layer.
+
+    After a quarter and half of ``depth`` blocks, after the last but one, and after the last; shallow models have
+    fewer. The paper looks at four layers and does not say which.
+    """
+    return sorted({max(1, round(depth / 4)), max(1, round(depth / 2)), max(1, depth - 1), depth})
+
+
 @torch.no_grad()
 def logical_consistency(
-    model: Any, tokenizer: Any, sets: Sequence[IsomerSet], *, layer: int = -2, batch_size: int = 128
-) -> dict[str, Consistency]:
+    model: Any, tokenizer: Any, sets: Sequence[IsomerSet], *, layers: Sequence[int] = (-2,), batch_size: int = 128
+) -> dict[int, dict[str, Consistency]]:
     """LCS of a student on isomer sets, at the moment before it decides.
 
     Each member's prompt and reference reasoning are read up to the answer (the answer itself left out), and the
-    states of one layer pooled over the tokens, begin mark and padding left out.
+    states of each layer pooled over the tokens, begin mark and padding left out.
 
     Args:
         model: a causal LM.
         tokenizer: its tokenizer.
         sets: sets of the same domains.
-        layer: index into ``hidden_states``; -2 is the penultimate layer.
+        layers: indices into ``hidden_states`` (0 are the embeddings); -2 is the penultimate layer.
         batch_size: texts in one forward pass.
 
     Returns:
-        By pooling: ``mean`` over the tokens, and ``last`` token.
+        By layer, and by pooling: ``mean`` over the tokens, and ``last`` token.
 
     Raises:
         UserError: no sets, or sets of different domains.
@@ -93,19 +102,24 @@ def logical_consistency(
         for isomer_set in sets
         for member in sorted(isomer_set.members, key=lambda item: item.domain)
     ]
-    pooled: dict[str, list[Tensor]] = {"mean": [], "last": []}
+    pooled: dict[int, dict[str, list[Tensor]]] = {layer: {"mean": [], "last": []} for layer in layers}
     try:
         for start in range(0, len(texts), batch_size):
             batch = tokenizer(texts[start : start + batch_size], return_tensors="pt", padding=True).to(model.device)
-            states = model(**batch, output_hidden_states=True, use_cache=False).hidden_states[layer].float()
+            every = model(**batch, output_hidden_states=True, use_cache=False).hidden_states
             mask = batch["attention_mask"].clone()
             lengths = mask.sum(1)
             if tokenizer.bos_token_id is not None:
                 mask &= batch["input_ids"] != tokenizer.bos_token_id
-            pooled["mean"].append((states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True))
-            pooled["last"].append(states[torch.arange(len(states)), lengths - 1])
+            for layer, parts in pooled.items():
+                states = every[layer].float()
+                parts["mean"].append((states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True))
+                parts["last"].append(states[torch.arange(len(states)), lengths - 1])
     finally:
         tokenizer.padding_side = side
         model.train(was_training)
     members = len(told[0])
-    return {name: pairwise_distances(torch.cat(parts).unflatten(0, (-1, members))) for name, parts in pooled.items()}
+    return {
+        layer: {name: pairwise_distances(torch.cat(rows).unflatten(0, (-1, members))) for name, rows in parts.items()}
+        for layer, parts in pooled.items()
+    }

@@ -13,7 +13,7 @@ from isograd.common.files import write_json, write_text
 from isograd.common.models import load_causal_lm
 from isograd.evaluate.accuracy import grade, summarize
 from isograd.evaluate.generate import generate_greedy
-from isograd.evaluate.lcs import Consistency, logical_consistency
+from isograd.evaluate.lcs import Consistency, four_layers, logical_consistency
 from isograd.isomers import IsomerSet
 
 __all__ = ["evaluate_student", "load_student"]
@@ -52,6 +52,10 @@ def _distances(score: Consistency) -> dict[str, float | None]:
         name: None if math.isnan(value) else value
         for name, value in (("within", score.within), ("between", score.between))
     }
+
+
+def _by_pooling(scores: Mapping[str, Consistency]) -> dict[str, dict[str, float | None]]:
+    return {pooling: _distances(score) for pooling, score in scores.items()}
 
 
 def _room(tokenizer: Any, sets: Sequence[IsomerSet]) -> int:
@@ -115,12 +119,14 @@ def evaluate_student(
         shown = {isomer_set.id for isomer_set in sets[:EXAMPLE_SETS]}
         examples += [item.record(split) for item in graded if item.set_id in shown]
     name = "id" if "id" in splits else next(iter(splits))
-    scores = logical_consistency(model, tokenizer, splits[name], batch_size=batch_size)
+    layers = four_layers(model.config.get_text_config().num_hidden_layers)
+    scores = logical_consistency(model, tokenizer, splits[name], layers=[-2, *layers], batch_size=batch_size)
     metrics["lcs"] = {
         "layer": "penultimate",
         "split": name,
         "n_sets": len(splits[name]),
-        **{pooling: _distances(score) for pooling, score in scores.items()},
+        **_by_pooling(scores[-2]),
+        "by_layer": {str(layer): _by_pooling(scores[layer]) for layer in layers},
     }
     if measured is not None:
         metrics["measured"] = dict(measured)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from isograd.common.errors import UserError
-from isograd.report.runs import Run, SplitScore, read_runs
+from isograd.report.runs import Distance, Run, SplitScore, read_runs
 from isograd.report.summary import Cell, Method, describe_split, group_runs, split_order
 
 __all__ = ["Comparison", "Group", "Metric", "Row", "read_comparison"]
@@ -73,6 +73,15 @@ class Group:
             for side in ("within", "between")
         ]
 
+    def layers(self) -> list[Metric]:
+        """The distance within sets over the one between sets, by layer: does the score depend on where it is taken?"""
+        found = sorted({layer for run in self.folders.values() for layer in run.lcs.by_layer})
+        return [
+            Metric(f"lcs_ratio/{pooling}/layer_{layer}", f"{title}: layer {layer}", _of_layer(pooling, layer))
+            for pooling, title in POOLINGS.items()
+            for layer in found
+        ]
+
     def costs(self) -> list[Metric]:
         """Seconds of a step and peak memory; the untrained student has neither."""
         return [
@@ -82,7 +91,7 @@ class Group:
 
     def metrics(self) -> list[Metric]:
         """All of them."""
-        return [*self.accuracies(), *self.chains(), *self.distances(), *self.costs()]
+        return [*self.accuracies(), *self.chains(), *self.distances(), *self.layers(), *self.costs()]
 
     def difference(self, method: Method, metric: Metric) -> Cell | None:
         """A metric minus the baseline's on the seeds that both have; None for the baseline itself."""
@@ -149,5 +158,16 @@ def _of_lcs(pooling: str, side: str) -> Callable[[Run], float | None]:
     def read(run: Run) -> float | None:
         distance: float | None = getattr(getattr(run.lcs, pooling), side)
         return distance
+
+    return read
+
+
+def _of_layer(pooling: str, layer: int) -> Callable[[Run], float | None]:
+    def read(run: Run) -> float | None:
+        scores = run.lcs.by_layer.get(layer)
+        distance: Distance | None = scores and getattr(scores, pooling)
+        if distance is None or distance.within is None or not distance.between:
+            return None
+        return distance.within / distance.between
 
     return read

@@ -81,6 +81,12 @@ def group_tables(group: Group) -> list[TextTable]:
         tables.append(
             _table("lcs_difference", title, same, group, differences, methods=rivals, metrics=group.distances())
         )
+    if group.layers():
+        note = (
+            "Distance within sets over distance between sets, in distribution, by layer: below 1 where "
+            "problems of the same logic are closer than others."
+        )
+        tables.append(_table("lcs_ratio", "Consistency by layer", note, group, means, metrics=group.layers()))
     return [*tables, _cost_table(group)]
 
 

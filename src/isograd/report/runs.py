@@ -80,11 +80,15 @@ class Distance(_Record):
     between: Number = None
 
 
-class _Lcs(_Record):
-    layer: str | int | None = None
-    n_sets: int | None = None
+class _Poolings(_Record):
     mean: Distance = Distance()
     last: Distance = Distance()
+
+
+class _Lcs(_Poolings):
+    layer: str | int | None = None
+    n_sets: int | None = None
+    by_layer: dict[int, _Poolings] = {}
 
 
 class _Metrics(_Record):
