@@ -1,0 +1,1 @@
+"""Group reinforcement learning in which tokens that completions share cancel."""
