@@ -1,0 +1,182 @@
+"""``IsomerGRPOTrainer``: TRL's ``GRPOTrainer`` with group weights that cancel on shared tokens."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+from trl.trainer.grpo_trainer import GRPOTrainer
+from trl.trainer.utils import split_pixel_values_by_grid, split_tensor_dict, unsplit_pixel_values_by_grid
+
+from isograd.common.errors import UserError
+from isograd.common.seeding import named_random
+from isograd.reinforce.config import IsomerGRPOConfig
+from isograd.reinforce.diagnostics import cancellation, drift, learning_tax, shared_nodes
+from isograd.reinforce.weights import importance_ratio
+
+__all__ = ["IsomerGRPOTrainer", "shuffle_groups"]
+
+_DIAGNOSED = ("grpo", "bnpo", "dr_grpo", "dapo")
+
+
+def shuffle_groups(batch: dict[str, Any], size: int, order: list[int]) -> dict[str, Any]:
+    """Permute groups of ``size`` consecutive rows in every entry of a batch; numbers and None stay.
+
+    Args:
+        batch: tensors and lists with one row a completion.
+        size: completions in a group.
+        order: of the groups.
+    """
+    rows = torch.tensor([group * size + number for group in order for number in range(size)])
+
+    def permuted(value: Any) -> Any:
+        if value is None or (isinstance(value, Tensor) and value.ndim == 0):
+            return value
+        return value[rows.to(value.device)] if isinstance(value, Tensor) else [value[row] for row in rows.tolist()]
+
+    return {name: permuted(value) for name, value in batch.items()}
+
+
+class IsomerGRPOTrainer(GRPOTrainer):
+    """Group reinforcement learning, used as ``GRPOTrainer`` is.
+
+    TRL shuffles completions before it splits them into micro-batches; here groups are shuffled instead, so that each
+    micro-batch holds whole groups and weights can be compared within them. Where the configuration changes the weights,
+    the loss of a micro-batch is -sum A_i w_it log pi(y_it) with constant w, in TRL's own normalization; the KL term,
+    entropy bonus, corrections for vLLM and all else that TRL adds to its loss stay as they are. (A correction that
+    differs between the completions of a group, as vLLM's does, unbalances what the weights have balanced.)
+
+    Args:
+        model, reward_funcs, train_dataset, peft_config, ...: as for ``GRPOTrainer``. A ``PeftModel`` loaded with
+            ``is_trainable=True`` goes on from a distilled adapter.
+        args: an :class:`IsomerGRPOConfig`.
+
+    Raises:
+        UserError: a batch size that would break groups whose weights depend on each other.
+    """
+
+    _tag_names = ["trl", "grpo", "isograd"]  # noqa: RUF012 - TRL reads a list
+    args: IsomerGRPOConfig
+
+    def __init__(self, model: Any, reward_funcs: Any, args: IsomerGRPOConfig, *rest: Any, **kwargs: Any) -> None:
+        # GRPOConfig fills in what is None.
+        size, rows, steps = args.num_generations or 0, args.per_device_train_batch_size, args.steps_per_generation or 0
+        self._whole = rows % size == 0
+        if args.group_weights != "none" and not self._whole:
+            raise UserError(
+                f"group_weights={args.group_weights!r} compares the completions of a group, but "
+                f"per_device_train_batch_size is {rows}, which breaks groups of {size}; use "
+                f"{math.ceil(rows / size) * size}, and divide gradient_accumulation_steps as much"
+            )
+        cycle = steps * args.num_iterations
+        if args.gradient_accumulation_steps % cycle == 0 and not args.use_vllm:
+            warnings.warn(
+                f"each generation is used for one optimizer step (gradient_accumulation_steps="
+                f"{args.gradient_accumulation_steps}, steps_per_generation * num_iterations={cycle}): every ratio "
+                "is 1, nothing is clipped, methods differ in their normalization alone; raise steps_per_generation or "
+                "num_iterations to take several steps a generation",
+                stacklevel=2,
+            )
+        super().__init__(model, reward_funcs, args, *rest, **kwargs)
+        self._rule = args.token_weights()
+        if args.reweighs:
+            # The rule takes ratios by sequence itself; TRL is left to multiply by 1, token by token.
+            self.importance_sampling_level = "token"
+        self._scoring: dict[str, Any] | None = None
+
+    # -- whole groups ----------------------------------------------------------------------------------------------
+
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        if not (self._training() and self._whole):
+            return super()._prepare_inputs(generation_batch)
+        steps: Any = self.args.steps_per_generation
+        if self._step % (steps * self.num_iterations) == 0 or self._buffered_inputs is None:
+            batch: Any = split_pixel_values_by_grid(self._generate_and_score_completions(generation_batch))
+            size: Any = self.num_generations
+            order = list(range(len(batch["completion_ids"]) // size))
+            where = ("reinforce", "order of groups", self.args.seed, self.state.global_step, self.args.process_index)
+            named_random(*where).shuffle(order)
+            parts: Any = split_tensor_dict(shuffle_groups(batch, size, order), steps)
+            self._buffered_inputs: Any = [unsplit_pixel_values_by_grid(part) for part in parts]
+        return self._buffered_inputs[self._step % steps]
+
+    def _training(self) -> bool:
+        model: Any = self.model
+        return bool(model.training)
+
+    # -- weights ---------------------------------------------------------------------------------------------------
+
+    def _compute_loss(self, model: Any, inputs: Any) -> Tensor:
+        self._scoring = dict(inputs) if self._training() else None
+        try:
+            loss: Tensor = super()._compute_loss(model, inputs if self._scoring is None else self._scoring)
+            return loss
+        finally:
+            self._scoring = None
+
+    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+        scored = super()._get_per_token_logps_and_entropies(*args, **kwargs)
+        if self._scoring is not None:
+            # The loss reads advantages and old log-probabilities only after this.
+            self._reweigh(self._scoring, scored[0])
+        return scored
+
+    def _reweigh(self, inputs: dict[str, Any], logps: Tensor) -> None:
+        size: Any = self.num_generations if self._whole else 1
+        mask = inputs["completion_mask"]
+        if "tool_mask" in inputs:
+            mask = mask * inputs["tool_mask"]
+        old = inputs.get("old_per_token_logps")
+        known = logps.detach()
+        old = known if old is None else old
+
+        def grouped(values: Tensor) -> Tensor:
+            parts: Tensor = values.unflatten(0, (-1, size))  # type: ignore[no-untyped-call]
+            return parts
+
+        mask, advantages = grouped(mask.bool()), grouped(inputs["advantages"])
+        log_ratio = grouped(known - old)
+        if not (self.args.reweighs or self.args.diagnose):
+            return
+        if advantages.dim() == 2 and self.loss_type in _DIAGNOSED:
+            weights = self._rule(log_ratio, advantages, mask, longest=1)
+            if self.args.diagnose and self._whole:
+                self._diagnose(inputs, advantages, weights, mask, grouped(known), log_ratio)
+            if self.args.reweighs:
+                # What TRL will divide by is in the weights already.
+                lengths = mask.sum(-1, keepdim=True).clamp(min=1) if self.loss_type == "grpo" else 1
+                factor = weights * lengths * (mask.shape[0] * mask.shape[1])
+                inputs["advantages"] = (advantages[..., None] * factor).flatten(0, 1)
+                inputs["old_per_token_logps"] = known
+        elif self.args.reweighs:
+            raise UserError("these rewards give advantages by token; group_weights and clip need one a completion")
+
+    def _diagnose(
+        self,
+        inputs: dict[str, Any],
+        advantages: Tensor,
+        weights: Tensor,
+        mask: Tensor,
+        logps: Tensor,
+        log_ratio: Tensor,
+    ) -> None:
+        nodes = shared_nodes(inputs["completion_ids"].unflatten(0, mask.shape[:2]), mask)
+        values = {f"cancellation/{name}": value for name, value in cancellation(advantages, weights, nodes).items()}
+        tax = learning_tax(advantages, weights, nodes, logps, log_ratio)
+        values |= {f"learning_tax/{name}": value for name, value in tax.items()}
+        values["drift"] = drift(advantages, log_ratio, mask)
+        values |= self._clipped(log_ratio, mask)
+        for name, value in values.items():
+            if not math.isnan(value):
+                self._metrics["train"][name].append(value)
+
+    def _clipped(self, log_ratio: Tensor, mask: Tensor) -> dict[str, float]:
+        """Share of tokens whose ratio is beyond either end of the range, whatever becomes of them."""
+        ratio = importance_ratio(log_ratio, mask, self._rule.level)
+        count = mask.sum().clamp(min=1)
+        below = ((ratio < 1 - self._rule.low) & mask).sum() / count
+        above = ((ratio > 1 + self._rule.high) & mask).sum() / count
+        return {"outside/below": below.item(), "outside/above": above.item()}

@@ -1,0 +1,271 @@
+"""The trainer's gradient is that of its rule, groups stay whole, and with its defaults it is TRL's."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from datasets import Dataset
+from peft import LoraConfig
+from torch import Tensor
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
+
+from isograd.common.errors import UserError
+from isograd.reinforce import IsomerGRPOConfig, IsomerGRPOTrainer
+from isograd.reinforce.trainer import shuffle_groups
+from isograd.reinforce.weights import METHODS, TokenWeights
+from isograd.student import student_path
+
+LONGEST = 6
+COMMON = {
+    "per_device_train_batch_size": 8,
+    "num_generations": 4,
+    "max_completion_length": LONGEST,
+    "num_iterations": 2,
+    "steps_per_generation": 2,
+    "learning_rate": 0.05,
+    "max_steps": 4,
+    "save_strategy": "no",
+    "report_to": "none",
+    "logging_steps": 1,
+    "disable_tqdm": True,
+    "bf16": False,
+    "use_cpu": True,
+    "gradient_checkpointing": False,
+    "max_grad_norm": 0.0,
+}
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    return AutoTokenizer.from_pretrained(student_path())
+
+
+@pytest.fixture
+def model(tokenizer: Any) -> Any:
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return LlamaForCausalLM(config)
+
+
+DATASET = Dataset.from_dict({"prompt": [f"Problem {number}." for number in range(8)]})
+
+
+def reward(completion_ids: list[list[int]], **_: Any) -> list[float]:
+    return [float(sum(ids) % 3 + (ids[0] % 2)) for ids in completion_ids]
+
+
+class Recording(IsomerGRPOTrainer):
+    """Keeps the micro-batches and the gradients that they leave."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.seen: list[tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]] = []
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        before = {name: parameter.detach().clone() for name, parameter in self.model.named_parameters()}
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        batch = self._buffered_inputs[(self._step - 1) % self.args.steps_per_generation]
+        gradients = {
+            name: parameter.grad.clone()
+            for name, parameter in self.model.named_parameters()
+            if parameter.grad is not None
+        }
+        self.seen.append((dict(batch), before, gradients))
+        return loss
+
+
+def config(folder: Path, **settings: Any) -> IsomerGRPOConfig:
+    return IsomerGRPOConfig(output_dir=str(folder), **{**COMMON, **settings})
+
+
+def make(kind: type, model: Any, tokenizer: Any, args: Any, **kwargs: Any) -> Any:
+    peft = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", init_lora_weights="gaussian")
+    return kind(
+        model,
+        reward,
+        args,
+        train_dataset=DATASET,
+        processing_class=tokenizer,
+        peft_config=peft,
+        **kwargs,
+    )
+
+
+@pytest.mark.parametrize("group", ["none", "min_replace", "orthogonal"])
+@pytest.mark.parametrize("clip", ["asymmetric", "symmetric", "none"])
+@pytest.mark.parametrize(
+    ("loss_type", "level"),
+    [("grpo", "token"), ("grpo", "sequence"), ("dr_grpo", "token"), ("dapo", "token"), ("bnpo", "token")],
+)
+def test_gradients_are_those_of_the_rule(
+    model: Any, tokenizer: Any, tmp_path: Path, group: str, clip: str, loss_type: str, level: str
+) -> None:
+    args = config(
+        tmp_path, group_weights=group, clip=clip, loss_type=loss_type, importance_sampling_level=level, epsilon=0.02
+    )
+    trainer = make(Recording, model, tokenizer, args)
+    trainer.train()
+    assert len(trainer.seen) == 4
+    off_policy, pushed = 0, []
+    for batch, parameters, gradients in trainer.seen:
+        trainer.model.load_state_dict(parameters)
+        trainer.model.zero_grad()
+        mask = batch["completion_mask"].bool()
+        ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1)
+        attention = torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1)
+        width = mask.shape[1]
+        logits = trainer.model(input_ids=ids, attention_mask=attention).logits[:, -width - 1 : -1]
+        logps = logits.log_softmax(-1).gather(-1, batch["completion_ids"][..., None])[..., 0]
+        log_ratio = (logps - batch["old_per_token_logps"]).detach()
+        off_policy += int((log_ratio[mask].abs() > 0.05).any())
+        rule = TokenWeights(
+            level=level,  # type: ignore[arg-type]
+            clip=clip,  # type: ignore[arg-type]
+            low=0.02,
+            high=0.02,
+            normalization={"grpo": "completion", "dr_grpo": "constant"}.get(loss_type, "batch"),  # type: ignore[arg-type]
+            group=group,  # type: ignore[arg-type]
+        )
+        tokens = batch["num_items_in_batch"] / 2 if loss_type == "dapo" else None
+        advantages = batch["advantages"].reshape(2, 4)
+        weights = rule(
+            log_ratio.reshape(2, 4, width), advantages, mask.reshape(2, 4, width), tokens=tokens, longest=LONGEST
+        )
+        loss = -(advantages[..., None] * weights * logps.reshape(2, 4, width)).sum()
+        loss.backward()
+        largest = max(gradient.abs().max().item() for gradient in gradients.values())
+        pushed.append(largest)
+        for name, parameter in trainer.model.named_parameters():
+            if parameter.requires_grad:
+                assert parameter.grad is not None
+                torch.testing.assert_close(gradients[name], parameter.grad, rtol=2e-4, atol=2e-5 * largest + 1e-9)
+    assert off_policy >= 2
+    # Clipping may drop whole groups later: the smallest of weights of which one is zero is zero.
+    assert pushed[0] > 1e-3
+
+
+def test_groups_stay_whole(model: Any, tokenizer: Any, tmp_path: Path) -> None:
+    trainer = make(Recording, model, tokenizer, config(tmp_path, steps_per_generation=4, num_iterations=1))
+    trainer.train()
+    orders = []
+    for batch, _, _ in trainer.seen:
+        prompts = [tuple(row) for row in batch["prompt_ids"].tolist()]
+        assert prompts == [prompt for prompt in prompts[::4] for _ in range(4)]
+        assert batch["advantages"].reshape(2, 4).sum(1).abs().max() < 1e-5
+        orders += prompts[::4]
+    assert len(set(orders)) == 8
+
+
+def test_shuffling_groups() -> None:
+    batch = {"ids": torch.arange(6).reshape(6, 1), "text": list("abcdef"), "count": torch.tensor(7), "none": None}
+    shuffled = shuffle_groups(batch, 2, [2, 0, 1])
+    assert shuffled["ids"][:, 0].tolist() == [4, 5, 0, 1, 2, 3]
+    assert shuffled["text"] == list("efabcd")
+    assert shuffled["count"] == 7
+    assert shuffled["none"] is None
+
+
+@pytest.mark.parametrize("loss_type", ["grpo", "dapo", "cispo", "sapo"])
+def test_with_its_defaults_it_is_trl(model: Any, tokenizer: Any, tmp_path: Path, loss_type: str) -> None:
+    """The first generation's two steps, of .05 for each entry; the order of rows within a batch differs."""
+    settings = {"num_iterations": 2, "steps_per_generation": 1, "max_steps": 2, "loss_type": loss_type}
+    states = []
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+    for kind, args in (
+        (GRPOTrainer, GRPOConfig(output_dir=str(tmp_path / "a"), **{**COMMON, **settings})),
+        (IsomerGRPOTrainer, config(tmp_path / "b", **settings)),
+    ):
+        fresh = LlamaForCausalLM(model.config)
+        fresh.load_state_dict(start)
+        torch.manual_seed(0)
+        trainer = make(kind, fresh, tokenizer, args)
+        trainer.train()
+        states.append({name: value for name, value in trainer.model.state_dict().items() if "lora" in name})
+    for name, value in states[0].items():
+        torch.testing.assert_close(states[1][name], value, rtol=1e-3, atol=5e-4)
+
+
+def test_diagnostics_are_logged(model: Any, tokenizer: Any, tmp_path: Path) -> None:
+    for group, expected in (("none", None), ("min_replace", 0.0)):
+        fresh = LlamaForCausalLM(model.config)
+        fresh.load_state_dict(model.state_dict())
+        args = config(
+            tmp_path / group, group_weights=group, clip="none", importance_sampling_level="sequence", loss_type="grpo"
+        )
+        trainer = make(IsomerGRPOTrainer, fresh, tokenizer, args)
+        trainer.train()
+        lines = [line for line in trainer.state.log_history if "loss" in line]
+        assert {"drift", "outside/above", "outside/below", "cancellation/shared"} <= set(lines[-1])
+        residuals = [line["cancellation/residual"] for line in lines if "cancellation/residual" in line]
+        if expected is not None:
+            assert all(abs(value) < 1e-5 for value in residuals)
+
+
+def test_it_can_be_silent(model: Any, tokenizer: Any, tmp_path: Path) -> None:
+    trainer = make(IsomerGRPOTrainer, model, tokenizer, config(tmp_path, diagnose=False, max_steps=1))
+    trainer.train()
+    assert not any("drift" in line or "cancellation/shared" in line for line in trainer.state.log_history)
+
+
+def test_groups_that_a_batch_would_break_are_refused(model: Any, tokenizer: Any, tmp_path: Path) -> None:
+    args = config(tmp_path, per_device_train_batch_size=2, group_weights="min_replace")
+    with pytest.raises(UserError, match=r"is 2, which breaks groups of 4; use 4, and divide"):
+        make(IsomerGRPOTrainer, model, tokenizer, args)
+    # Without weights that look at the group they may be broken, as in TRL.
+    trainer = make(
+        IsomerGRPOTrainer, model, tokenizer, config(tmp_path, per_device_train_batch_size=2, clip="symmetric")
+    )
+    trainer.train()
+    assert not any("drift" in line for line in trainer.state.log_history)
+
+
+def test_a_warning_where_all_ratios_are_one(model: Any, tokenizer: Any, tmp_path: Path) -> None:
+    once = config(tmp_path, num_iterations=1, steps_per_generation=1)
+    with pytest.warns(UserWarning, match="every ratio is 1"):
+        make(IsomerGRPOTrainer, model, tokenizer, once)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        make(IsomerGRPOTrainer, LlamaForCausalLM(model.config), tokenizer, config(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"group_weights": "max"}, "group_weights is 'max'; use one of none, min_replace, orthogonal"),
+        ({"clip": "saturate"}, "clip is 'saturate'; use asymmetric, symmetric or none"),
+        ({"clip": "none", "loss_type": "cispo"}, "loss_type 'cispo' has weights of its own"),
+        ({"group_weights": "min_replace", "off_policy_mask_threshold": 0.1}, "off_policy_mask_threshold would drop"),
+        ({"clip": "symmetric", "delta": 4.0}, "delta would drop"),
+        ({"clip": "none", "beta": 0.1}, "use_bias_correction_kl needs the ratios"),
+    ],
+)
+def test_settings_that_do_not_fit(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        config(tmp_path, **settings)
+
+
+def test_the_published_methods_by_configuration(tmp_path: Path) -> None:
+    """The docstring's settings give the rules of the table, up to the normalizer that TRL applies itself."""
+    dfpo = config(
+        tmp_path, group_weights="min_replace", clip="none", importance_sampling_level="sequence", loss_type="grpo"
+    )
+    assert dfpo.token_weights() == METHODS["dfpo_min"]
+    assert config(tmp_path, clip="symmetric", loss_type="grpo").token_weights() == METHODS["grpo_fix"]
+    assert config(tmp_path, loss_type="grpo").token_weights() == METHODS["grpo"]
+    assert config(tmp_path, loss_type="dr_grpo").token_weights() == METHODS["dr_grpo"]
