@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, PeftModel, get_peft_model
 
 from isograd.common.errors import UserError
 from isograd.evaluate import evaluate_student, load_student, probe_student
@@ -205,6 +206,26 @@ def test_a_saved_student_loads_and_completes_the_same(model: Any, tokenizer: Any
     )
     with pytest.raises(UserError, match=r"holds no adapter \(adapter_config.json is missing\)"):
         load_student(str(tmp_path), tmp_path)
+
+
+def test_an_adapter_is_merged_where_that_is_exact(model: Any, tokenizer: Any, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    model.save_pretrained(base)
+    tokenizer.save_pretrained(base)
+    torch.manual_seed(0)
+    student = get_peft_model(model, LoraConfig(r=2, init_lora_weights=False, target_modules="all-linear")).eval()
+    student.save_pretrained(tmp_path / "adapter")
+    merged, _ = load_student(str(base), tmp_path / "adapter")
+    assert not isinstance(merged, PeftModel)
+    batch = tokenizer(PROMPTS, return_tensors="pt", padding=True)
+    with torch.no_grad():
+        wanted = student(**batch).logits
+        torch.testing.assert_close(merged(**batch).logits, wanted, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(merged(**batch).logits, load_student(str(base))[0](**batch).logits, atol=0.1)
+
+    student.get_base_model().to(torch.bfloat16).save_pretrained(base)
+    apart, _ = load_student(str(base), tmp_path / "adapter")
+    assert isinstance(apart, PeftModel)
 
 
 def test_a_student_that_does_not_load_is_a_user_error(tmp_path: Path) -> None:

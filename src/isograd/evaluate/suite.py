@@ -26,6 +26,9 @@ EXAMPLE_SETS = 3
 def load_student(model: str, adapter: Path | None = None, *, trust_remote_code: bool = False) -> tuple[Any, Any]:
     """A model, with an adapter on it if one is given, and its tokenizer.
 
+    In float32 the adapter is merged into the weights, which saves a quarter of a small model's time. With fewer bits
+    that would round the adapter away in part, so there it stays apart.
+
     Raises:
         UserError: one of them cannot be loaded.
     """
@@ -39,7 +42,9 @@ def load_student(model: str, adapter: Path | None = None, *, trust_remote_code: 
 
     if not (adapter / "adapter_config.json").is_file():
         raise UserError(f"{adapter}: holds no adapter (adapter_config.json is missing)")
-    return PeftModel.from_pretrained(base, str(adapter)).to(device).eval(), tokenizer
+    student: Any = PeftModel.from_pretrained(base, str(adapter))
+    exact = not getattr(base, "is_quantized", False) and all(p.dtype == torch.float32 for p in base.parameters())
+    return (student.merge_and_unload() if exact else student).to(device).eval(), tokenizer
 
 
 def _shifted(progress: Callable[[int, int], None], before: int, total: int) -> Callable[[int, int], None]:
