@@ -18,10 +18,10 @@ from peft import AutoPeftModelForCausalLM, PeftModel
 from transformers import AutoModelForCausalLM
 
 from isograd.common.errors import UserError
-from isograd.distill.callbacks import last_checkpoint
 from isograd.distill.job import run_distill
 from isograd.distill.run_config import load_config, parse_config
 from isograd.isomers import IsomerSet, save_isomers
+from isograd.runs.callbacks import last_checkpoint
 
 SETTINGS: dict[str, Any] = {
     "max_steps": 12,

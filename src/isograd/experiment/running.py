@@ -12,10 +12,10 @@ from rich.console import Console
 
 from isograd.common.errors import UserError
 from isograd.common.files import read_json, write_json
-from isograd.distill.job import RUN_FORMAT
 from isograd.experiment.measure import is_measured, resolve_model
 from isograd.experiment.pool import Outcome, run_jobs
 from isograd.experiment.worker import STOPPED, Job
+from isograd.runs.folder import RUN_FORMAT
 
 __all__ = ["cores", "run_all", "slug", "worker_count"]
 

@@ -18,9 +18,10 @@ from pydantic import BaseModel, ConfigDict
 
 from isograd.common.errors import UserError
 from isograd.common.files import read_json, write_json
-from isograd.distill.job import RUN_FORMAT, describe_environment, run_distill
+from isograd.distill.job import run_distill
 from isograd.distill.run_config import DistillConfig
 from isograd.experiment.measure import evaluate_run, resolve_model
+from isograd.runs.folder import RUN_FORMAT, describe_environment
 
 __all__ = ["STOPPED", "Job", "run_job"]
 

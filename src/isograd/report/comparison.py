@@ -164,10 +164,9 @@ def _of_lcs(pooling: str, side: str) -> Callable[[Run], float | None]:
 
 def _of_layer(pooling: str, layer: int) -> Callable[[Run], float | None]:
     def read(run: Run) -> float | None:
-        scores = run.lcs.by_layer.get(layer)
-        distance: Distance | None = scores and getattr(scores, pooling)
-        if distance is None or distance.within is None or not distance.between:
+        if layer not in run.lcs.by_layer:
             return None
-        return distance.within / distance.between
+        distance: Distance = getattr(run.lcs.by_layer[layer], pooling)
+        return None if distance.within is None or not distance.between else distance.within / distance.between
 
     return read
