@@ -46,6 +46,7 @@ WHOLE = [
     Iga(normalization="layer_mean", svd="none"),
     Iga(normalization="layer_mean"),
     Iga(basis="singular", svd="exact"),
+    Iga(basis="input", svd="exact"),
     Iga(basis="singular", svd="exact", rank=2, normalization="layer_mean"),
     Iga(variance="running", svd="exact", tau=3.0),
     Iga(variance="running", normalization="mean_squared", svd="none"),

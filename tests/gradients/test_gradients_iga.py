@@ -189,6 +189,47 @@ class TestSingular:
         assert method.project(direction, context(2)) is direction
 
 
+class TestInput:
+    @pytest.mark.parametrize("variance", ["batch", "set", "running"])
+    def test_it_turns_with_the_input(self, variance: Any) -> None:
+        method = Iga(basis="input", svd="none", variance=variance, tau=2.0)
+        grads = normal(2, 3, 5, 6) if variance == "set" else normal(3, 5, 6)
+        Q, _ = torch.linalg.qr(normal(6, 6, seed=2))
+        torch.testing.assert_close(merged(method, grads @ Q), merged(method, grads) @ Q, rtol=1e-8, atol=1e-10)
+
+    def test_the_equation_by_the_matrix_exponential(self) -> None:
+        grads, tau = normal(4, 5, 3), 1.7
+        g = grads.mean(0)
+        T = sum(grads[k].T @ grads[k] for k in range(4)) / 4
+        damped = T + 1e-3 * T.diagonal().mean() * torch.eye(3, dtype=T.dtype)
+        expected = g @ torch.linalg.matrix_exp(-tau * torch.linalg.solve(damped, T - g.T @ g))
+        direction = merged(Iga(basis="input", svd="none", tau=tau), grads)
+        torch.testing.assert_close(direction, expected, rtol=1e-9, atol=1e-12)
+
+    def test_one_input_feature_is_one_coordinate(self) -> None:
+        """With a single input the matrix mask is the mask of the whole column: mean square over outputs and domains."""
+        grads, tau = normal(3, 5, 1), 2.0
+        g = grads.mean(0)
+        V = 1 - g.square().sum() / (grads.square().sum() / 3)
+        direction = merged(Iga(basis="input", svd="none", tau=tau, damping=1e-12), grads)
+        torch.testing.assert_close(direction, g * torch.exp(-tau * V), rtol=1e-9, atol=1e-12)
+
+    def test_agreement_and_conflict_that_lie_askew_are_told_apart(self) -> None:
+        """Both directions have weight on every input feature: entries cannot separate them, the matrix does."""
+        Q, _ = torch.linalg.qr(normal(8, 8, seed=3))
+        P, _ = torch.linalg.qr(normal(6, 6, seed=4))
+        agreed, disputed = torch.outer(P[0], Q[0]), torch.outer(P[1], Q[1])
+        signs = torch.tensor([3.0, -1.0, -1.0, 3.0], dtype=torch.float64)
+        grads = torch.stack([agreed + sign * disputed for sign in signs])
+
+        def ratio(direction: Any) -> float:
+            return ((direction @ Q[1]).norm() / (direction @ Q[0]).norm()).item()
+
+        before = ratio(grads.mean(0))
+        assert ratio(merged(Iga(basis="input", svd="none", tau=10.0), grads)) < 0.01 * before
+        assert ratio(merged(Iga(svd="none", tau=10.0), grads)) > 0.2 * before
+
+
 class TestShuffled:
     @pytest.mark.parametrize("options", [{}, {"normalization": "layer_mean"}, {"variance": "set"}, {"space": "factor"}])
     def test_the_same_values_elsewhere(self, options: dict[str, Any]) -> None:

@@ -101,7 +101,7 @@ TRUNCATED = "iga: projection 'retraction' and basis 'singular' need a truncated 
         ("iga", {"variance": "sets"}, "iga: variance is 'sets'; use one of 'batch', 'set', 'running'"),
         ("iga", {"decay": 1.0}, "iga: decay is 1.0; use a number in [0, 1)"),
         ("iga", {"normalization": "std"}, f"iga: normalization is 'std'; {NORMALIZATIONS}"),
-        ("iga", {"basis": "svd"}, "iga: basis is 'svd'; use one of 'entry', 'singular'"),
+        ("iga", {"basis": "svd"}, "iga: basis is 'svd'; use one of 'entry', 'singular', 'input'"),
         (
             "iga",
             {"projection": "none"},

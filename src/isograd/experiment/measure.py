@@ -10,7 +10,6 @@ from typing import Any
 from isograd.common.errors import UserError
 from isograd.common.files import read_json, write_json
 from isograd.common.quiet import quiet_libraries
-from isograd.distill.run_config import DistillConfig
 from isograd.isomers import load_isomers
 from isograd.isomers.benchmarks import read_benchmark
 from isograd.student import student_path
@@ -37,11 +36,11 @@ def load_run_student(output: Path) -> tuple[Any, Any]:
     record = read_json(output / "run.json")
     if record["status"] != "finished":
         raise UserError(f"{output}: its run is not finished (status {record['status']}); run it again to resume it")
-    config = DistillConfig.model_validate(record["config"])
+    config = record["config"]
     return load_student(
-        resolve_model(config.model),
+        resolve_model(config["model"]),
         None if record.get("base") else output / "adapter",
-        trust_remote_code=config.trust_remote_code,
+        trust_remote_code=config["trust_remote_code"],
     )
 
 

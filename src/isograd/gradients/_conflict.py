@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["Moments", "Normalization", "conflict_mask", "moments", "variance_of"]
+__all__ = ["Moments", "Normalization", "conflict_mask", "input_mask", "input_moments", "moments", "variance_of"]
 
 Normalization = Literal["mean_square", "mean_squared", "layer_mean", "none"]
 
@@ -67,3 +67,39 @@ def conflict_mask(parts: Moments, tau: float, normalization: Normalization) -> F
     }[normalization]
     tiny = torch.finfo(variance.dtype).tiny
     return (variance / normalizer.clamp(min=tiny)).mul_(-tau).exp_()
+
+
+def input_moments(grads: Float[Tensor, "*sets K m n"]) -> Moments:
+    """Moments over the domains as matrices over input features: ``mean' mean`` and ``(1/K) sum_k G_k' G_k``, [n n]."""
+    mean = grads.mean(tuple(range(grads.dim() - 2)))
+    per_set = grads.mean(-3).flatten(0, -2)
+    sets = grads.shape[0] if grads.dim() > 3 else 1
+    every = grads.flatten(0, -2)
+    return Moments(mean, per_set.mT @ per_set / sets, every.mT @ every / (every.shape[0] // mean.shape[0]))
+
+
+def input_mask(parts: Moments, tau: float, damping: float) -> Float[Tensor, "n n"]:
+    """The mask as a matrix, ``exp(-tau * T^-1 C)`` with ``T`` the mean square and ``C = T - squared mean``, [n n].
+
+    What "mean_square" is for one coordinate, for all input directions at once: the directions u with the generalized
+    eigenvalue ``lambda = u' C u / u' T u`` in [0, 1] are multiplied by ``exp(-tau * lambda)``.
+
+    Args:
+        parts: from :func:`input_moments`; the squared mean and the mean square are symmetric, positive semidefinite.
+        tau: strength.
+        damping: added to the diagonal of T, in parts of its mean: where no domain has a gradient, nothing disagrees.
+    """
+    T = parts.mean_square
+    if not torch.isfinite(T).all():
+        # Factorizations refuse it; a gradient that is no number must stay visible.
+        return torch.full_like(T, torch.nan)
+    n = T.shape[0]
+    floor = (damping * T.diagonal().mean()).clamp(min=torch.finfo(T.dtype).tiny)
+    damped = T + floor * torch.eye(n, dtype=T.dtype, device=T.device)
+    L = torch.linalg.cholesky(damped)
+    half = torch.linalg.solve_triangular(L, T - parts.squared_mean, upper=False)
+    share = torch.linalg.solve_triangular(L, half.mT, upper=False)
+    values, vectors = torch.linalg.eigh((share + share.mT) / 2)
+    kept = vectors * (-tau * values.clamp(0, 1)).exp()
+    mask: Tensor = torch.linalg.solve_triangular(L.mT, kept @ vectors.mT @ L.mT, upper=True)
+    return mask

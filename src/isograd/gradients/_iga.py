@@ -12,8 +12,8 @@ from torch import Tensor
 
 from isograd.common.errors import UserError
 from isograd.gradients._base import LayerContext, LocalMethod, State
-from isograd.gradients._checks import at_least, boolean, fraction, non_negative, one_of
-from isograd.gradients._conflict import Moments, Normalization, conflict_mask, moments
+from isograd.gradients._checks import at_least, boolean, fraction, non_negative, one_of, positive
+from isograd.gradients._conflict import Moments, Normalization, conflict_mask, input_mask, input_moments, moments
 from isograd.gradients.lowrank import LowRank, chain_rule, truncated_svd
 from isograd.gradients.manifold import tangent_factors
 from isograd.gradients.schedule import ramped
@@ -64,7 +64,11 @@ class Iga(LocalMethod):
             loss scaler, float16, would change it).
         basis: "entry" compares entries of W. "singular" compares, along the singular vectors u_i, v_i of g, the
             coefficients ``u_i' g_k v_i``: one mask value for each singular direction, and a mask that turns with W
-            when its input or output space is rotated.
+            when its input or output space is rotated. "input" masks with a matrix: ``D = g exp(-tau T^-1 C)`` with
+            ``T = (1/K) sum_k g_k' g_k`` and ``C = T - g' g``, which turns with the input space too and sees directions
+            in which domains disagree wherever they lie; normalization "mean_square" only, an eigendecomposition of
+            [n n] for each layer.
+        damping: with basis "input": added to T's diagonal, in parts of its mean.
         projection: how the direction D of W becomes a step of the factors. "chain_rule" as above. "tangent": factor
             steps whose joint first-order effect on W is the orthogonal projection of D onto what A and B can
             reach, ``s * (B dA + dB A) = P(D)``; independent of how W is split, of scale ``1 / s``, unbounded where B
@@ -91,7 +95,8 @@ class Iga(LocalMethod):
     variance: Literal["batch", "set", "running"] = "batch"
     decay: float = 0.9
     normalization: Normalization = "mean_square"
-    basis: Literal["entry", "singular"] = "entry"
+    basis: Literal["entry", "singular", "input"] = "entry"
+    damping: float = 1e-3
     projection: Literal["chain_rule", "tangent", "retraction"] = "chain_rule"
     svd: Literal["randomized", "exact", "none"] = "randomized"
     rank: int | None = None
@@ -108,7 +113,8 @@ class Iga(LocalMethod):
         one_of("iga", "variance", self.variance, ("batch", "set", "running"))
         fraction("iga", "decay", self.decay)
         one_of("iga", "normalization", self.normalization, ("mean_square", "mean_squared", "layer_mean", "none"))
-        one_of("iga", "basis", self.basis, ("entry", "singular"))
+        one_of("iga", "basis", self.basis, ("entry", "singular", "input"))
+        positive("iga", "damping", self.damping)
         one_of("iga", "projection", self.projection, ("chain_rule", "tangent", "retraction"))
         one_of("iga", "svd", self.svd, ("randomized", "exact", "none"))
         if self.rank is not None:
@@ -131,6 +137,11 @@ class Iga(LocalMethod):
             raise UserError(
                 "iga: singular directions change from step to step and have no running variance; use variance "
                 "'batch' or 'set', or basis 'entry'"
+            )
+        if self.basis == "input" and (self.normalization != "mean_square" or self.shuffled):
+            raise UserError(
+                "iga: basis 'input' has the normalization 'mean_square' in it and no values to shuffle; "
+                "leave normalization and shuffled out, or use basis 'entry'"
             )
         if self.projection == "retraction" and self.second_moment == "raw":
             raise UserError("iga: projection 'retraction' steps without Adam; use second_moment 'masked'")
@@ -168,9 +179,11 @@ class Iga(LocalMethod):
             return self.merge(grads)
         if self.basis == "singular":
             return self._merge_singular(grads, context)
-        parts = moments(grads)
+        parts = input_moments(grads) if self.basis == "input" else moments(grads)
         if self.variance == "running":
             parts = _running(parts, context.state, self.decay)
+        if self.basis == "input":
+            return parts.mean @ input_mask(parts, self.tau, self.damping)
         return self._mask(parts, context).mul_(parts.mean)
 
     def project(self, direction: Float[Tensor, "m n"] | LowRank, context: LayerContext) -> Tensor | LowRank:
