@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ import pytest
 import torch
 from datasets import Dataset
 from peft import LoraConfig
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from trl.trainer.grpo_config import GRPOConfig
@@ -269,3 +273,31 @@ def test_the_published_methods_by_configuration(tmp_path: Path) -> None:
     assert config(tmp_path, clip="symmetric", loss_type="grpo").token_weights() == METHODS["grpo_fix"]
     assert config(tmp_path, loss_type="grpo").token_weights() == METHODS["grpo"]
     assert config(tmp_path, loss_type="dr_grpo").token_weights() == METHODS["dr_grpo"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_accumulation_and_two_processes_equal_one_batch(tmp_path: Path) -> None:
+    script = Path(__file__).with_name("run_grpo.py")
+    layouts = {"one": (1, 8, 1), "accumulated": (1, 4, 2), "two": (2, 4, 1)}
+    for name, (world, rows, steps) in layouts.items():
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world}"]
+        done = subprocess.run(
+            [*command, str(script), str(tmp_path / name), str(rows), str(steps)],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+    adapters = {
+        name: {path.name: load_file(path) for path in (tmp_path / name).glob("*.safetensors")} for name in layouts
+    }
+    assert len(adapters["one"]) == 4
+    first = adapters["one"]["dfpo.safetensors"]
+    assert any(not torch.equal(first[key], value) for key, value in adapters["one"]["grpo.safetensors"].items())
+    for name in ("accumulated", "two"):
+        for file, wanted in adapters["one"].items():
+            for key, value in wanted.items():
+                # Norms and TRL's head round to float32 in a float64 model.
+                torch.testing.assert_close(adapters[name][file][key], value, rtol=1e-5, atol=1e-6)
