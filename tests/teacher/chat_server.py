@@ -109,6 +109,9 @@ def echo(request: dict[str, Any]) -> str:
 class ChatServer(ThreadingHTTPServer):
     """The server. ``answer`` may return the text, or a whole message as a dictionary.
 
+    Two entries of such a message are not sent: ``finish_reason`` goes where it belongs, and ``fault``, the name of what
+    is wrong with the content, into the log.
+
     Args:
         answer: what to say.
         plan: which call meets which fault.
@@ -122,6 +125,7 @@ class ChatServer(ThreadingHTTPServer):
         capacity: calls under way beyond which 429 is answered; 0 for no limit.
         context: characters of all messages beyond which 400 is answered; 0 for no limit.
         hang: seconds of the fault of that name.
+        brief: whether the log leaves out what was asked.
     """
 
     daemon_threads = True
@@ -141,10 +145,12 @@ class ChatServer(ThreadingHTTPServer):
         capacity: int = 0,
         context: int = 0,
         hang: float = 30.0,
+        brief: bool = False,
     ) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.answer, self.plan, self.models, self.latency = answer, plan or Plan(), models, latency
         self.refuses, self.key, self.capacity, self.context, self.hang = refuses, key, capacity, context, hang
+        self.brief = brief
         self.lock = threading.Lock()
         self.number = self.under_way = self.most_under_way = 0
         self.tries: Counter[str] = Counter()
@@ -168,6 +174,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: ChatServer
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+    content_fault = ""
     wbufsize = -1  # status, headers and body leave together
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -205,7 +212,7 @@ class _Handler(BaseHTTPRequestHandler):
         fault = "" if refusal else server.plan.fault(number, call, tries)
         server.note(
             "received", number=number, call=call, tries=tries, fault=fault, refused=bool(refusal), under_way=under_way,
-            request=request,
+            **({} if server.brief else {"request": request}),
         )  # fmt: skip
         try:
             time.sleep(server.latency * (10 if fault == "slow" else 1))
@@ -214,7 +221,7 @@ class _Handler(BaseHTTPRequestHandler):
             elif server.capacity and under_way > server.capacity:
                 self._error(429, "too many calls", {"Retry-After": "0"})
             elif self._complete(request, fault):
-                server.note("answered", number=number, call=call)
+                server.note("answered", number=number, call=call, content_fault=self.content_fault)
         finally:
             with server.lock:
                 server.under_way -= 1
@@ -264,7 +271,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._partly(json.dumps(body).encode(), fault)
             return False
         self._send(200, body)
-        return "choices" in body
+        return bool(body.get("choices"))
 
     def _completion(self, request: dict[str, Any], fault: str) -> dict[str, Any]:
         if fault == "no-choices":
@@ -273,7 +280,8 @@ class _Handler(BaseHTTPRequestHandler):
             return {"error": {"message": "provider returned an error", "code": 502}}
         answer = self.server.answer(request)
         message = {"role": "assistant", "content": answer} if isinstance(answer, str) else dict(answer)
-        text, finish = message.get("content") or "", "stop"
+        self.content_fault = message.pop("fault", "")
+        text, finish = message.get("content") or "", message.pop("finish_reason", "stop")
         if fault == "truncated":
             message["content"], finish = text[: len(text) // 2], "length"
         elif fault == "fenced":
@@ -421,7 +429,7 @@ def main() -> None:
     parser.add_argument("--script", default=None, help="faults of the first calls, comma-separated")
     for name, kind, default in (
         ("most", int, 3), ("seed", int, 0), ("retry-after", float, 1.0), ("latency", float, 0.0),
-        ("capacity", int, 0), ("context", int, 0), ("hang", float, 30.0), ("key", str, ""),
+        ("capacity", int, 0), ("context", int, 0), ("hang", float, 30.0), ("key", str, ""), ("brief", int, 0),
     ):  # fmt: skip
         parser.add_argument(f"--{name}", type=kind, default=default)
     args = parser.parse_args()
@@ -431,7 +439,7 @@ def main() -> None:
         _load(args.answer) if args.answer else echo,
         Plan(script, faults, args.most, args.seed, args.retry_after),
         models=args.models, latency=args.latency, log=args.log, port=args.port, refuses=args.refuses, key=args.key,
-        capacity=args.capacity, context=args.context, hang=args.hang,
+        capacity=args.capacity, context=args.context, hang=args.hang, brief=bool(args.brief),
     )  # fmt: skip
     print(server.server_address[1], flush=True)
     server.serve_forever()

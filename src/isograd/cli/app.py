@@ -9,7 +9,11 @@ from typing import Annotated
 import typer
 
 from isograd.cli.isomers import isomers
+from isograd.cli.lab import lab
+from isograd.cli.review import review
 from isograd.cli.student import student
+from isograd.cli.teacher import add_teacher_commands
+from isograd.cli.training import distill, reinforce
 
 __all__ = ["app"]
 
@@ -20,52 +24,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+isomers.command("review")(review)
+add_teacher_commands(isomers)
 app.add_typer(isomers, name="isomers")
 app.add_typer(student, name="student")
-
-
-@app.command("distill")
-def distill(
-    config: Annotated[Path, typer.Argument(help="YAML configuration.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Run folder; an unfinished run in it is resumed.")],
-    method: Annotated[str | None, typer.Option(help="Gradient method (training.method).")] = None,
-    consistency: Annotated[str | None, typer.Option(help="logit_variance or js (training.consistency).")] = None,
-    model: Annotated[str | None, typer.Option(help="Folder, hub id, or builtin.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimizer steps (training.max_steps).")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of adapter, batch order and sketches.")] = None,
-    overrides: Annotated[list[str] | None, typer.Option("--set", help="Any field: dotted.key=value.")] = None,
-) -> None:
-    """Distil a LoRA student; resumes after an interruption or a kill."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from isograd.distill import load_config, run_distill
-    from isograd.experiment.measure import resolve_model
-    from isograd.experiment.worker import STOPPED
-
-    flags = {
-        "training.method": method,
-        "training.consistency": consistency,
-        "training.max_steps": steps,
-        "model": model,
-        "seed": seed,
-    }
-    named = [f"{key}={value}" for key, value in flags.items() if value is not None]
-    settings = load_config(config, [*named, *(overrides or [])])
-    columns = (TextColumn(settings.label), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}"))
-    with Progress(*columns, TimeRemainingColumn()) as progress:
-        task = progress.add_task("", total=None, loss="")
-        outcome = run_distill(
-            settings,
-            output,
-            model_path=resolve_model(settings.model),
-            progress=lambda done, total, loss: progress.update(
-                task, completed=done, total=total, loss="" if loss is None else f"loss {loss:.4f}"
-            ),
-        )
-    if outcome == "stopped":
-        typer.echo(f"{output}: stopped and saved; run the same command again to resume")
-        raise typer.Exit(STOPPED)
-    typer.echo(f"{output}: {outcome}; adapter in {output / 'adapter'}")
+app.add_typer(lab, name="lab")
+app.command("distill")(distill)
+app.command("reinforce")(reinforce)
 
 
 @app.command("evaluate")

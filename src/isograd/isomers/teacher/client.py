@@ -109,6 +109,7 @@ class TeacherClient:
         self._backoff, self._max_backoff, self._max_pause = backoff, max_backoff, max_pause
         self._dialect = Dialect()
         self._booked = asyncio.Event()
+        self._stopped: UserError | None = None
         self._hide = _hider(key)
         self._has_key = bool(key)
         self._http = httpx.AsyncClient(
@@ -135,6 +136,7 @@ class TeacherClient:
             TeacherUnavailable: no usable answer within the tries; the call counts as unfinished.
             TeacherError: the server refuses the call (see ``fatal`` for whether it refuses all).
             BudgetSpent: the call could exceed ``max_cost``; it was not made.
+            UserError: what :meth:`stop` was given, if it was stopped.
         """
         random = named_random("teacher", "backoff", self._seed, request.key(self.model))
         sent, dialect = 0, self._dialect
@@ -164,6 +166,10 @@ class TeacherClient:
                 f"{self.base_url}: no usable answer in {self._retries + 1} tries, the last one failed with {last};"
                 " start the run again once the server is well"
             ) from None
+
+    def stop(self, error: UserError) -> None:
+        """Send nothing any more. Tries under way end as they would; whatever would be sent next raises ``error``."""
+        self._stopped = self._stopped or error
 
     async def check(self) -> str:
         """Find out what is wrong before the run.
@@ -227,6 +233,8 @@ class TeacherClient:
     async def _reserve(self, request: Request) -> Reservation:
         """Set money aside; where only calls under way stand in the way, wait for them."""
         while True:
+            if self._stopped is not None:
+                raise self._stopped
             try:
                 return self.spending.reserve(request)
             except BudgetSpent:

@@ -26,6 +26,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Final, Self
 
@@ -102,6 +103,14 @@ class Journal:
                 with self._store.write() as db:
                     db.execute("DELETE FROM claims WHERE owner = ?", (self._holder.owner,))
         self._store.close()
+
+    def together(self) -> AbstractContextManager[None]:
+        """One transaction for all that this thread writes within the block.
+
+        A write that raises within the block leaves nothing of itself; the others stand, and are on disk when the block
+        ends. If that fails, none of them is. A block within another one is one of its writes.
+        """
+        return self._store.together()
 
     def configure(self, configuration: str) -> None:
         """Bind the journal to a configuration; the first to do so decides.

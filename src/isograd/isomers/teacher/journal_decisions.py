@@ -23,7 +23,8 @@ class Decision:
 
     Attributes:
         set_id: the set decided on.
-        set_hash: hash of that set as the reviewer saw it: a set that changed since needs a new decision.
+        set_hash: hash of that set as the reviewer saw it: a set that changed since needs a new decision. Empty in a
+            row that takes another decision back: it fits no set.
         verdict: ``accept``, ``reject`` or ``edit``.
         content: the set as edited, or a remark; any JSON value.
         reviewer: who.
@@ -71,6 +72,11 @@ class Decisions:
                 (set_id, set_hash, verdict, reviewer, at, to_json(content)),
             )
         return decision
+
+    def mark(self) -> int:
+        """A number that grows with every decision that is written, by whatever process."""
+        (last,) = self._store.read(lambda db: db.execute("SELECT MAX(id) FROM decisions").fetchone())
+        return int(last or 0)
 
     def newest(self) -> dict[str, Decision]:
         """The decision that counts for each set, by the set's id."""

@@ -75,18 +75,22 @@ class Seeds:
                     )
         return new
 
-    def start(self, seed_id: str) -> None:
+    def start(self, seed_id: str) -> bool:
         """Say that work on a seed begins; a finished one stays finished.
+
+        Returns:
+            Whether it was waiting: of several processes that start a seed, one alone is told so.
 
         Raises:
             UserError: no such seed.
         """
         with self._store.write() as db:
             self._source(db, seed_id)
-            db.execute(
+            changed = db.execute(
                 "UPDATE seeds SET state = 'working', updated_at = ? WHERE id = ? AND state = 'waiting'",
                 (time.time(), seed_id),
-            )
+            ).rowcount
+        return bool(changed)
 
     def finish(
         self,
@@ -140,6 +144,16 @@ class Seeds:
         """One seed, or None."""
         found = self._store.read(lambda db: db.execute(f"{_SELECT} WHERE id = ?", (seed_id,)).fetchone())
         return None if found is None else _seed(found)
+
+    def ids(self, *states: SeedState) -> list[str]:
+        """Ids in the order of work.
+
+        Args:
+            *states: only those in one of these states; all if none is named.
+        """
+        wanted = states or STATES
+        order = f"SELECT id FROM seeds WHERE state IN ({', '.join('?' * len(wanted))}) ORDER BY number, id"
+        return [name for (name,) in self._store.read(lambda db: db.execute(order, wanted).fetchall())]
 
     def records(self, *states: SeedState) -> list[SeedRecord]:
         """Seeds in the order of work.

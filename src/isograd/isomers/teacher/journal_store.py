@@ -58,6 +58,7 @@ class Store:
         self._lock = threading.Lock()
         self._process = os.getpid()
         self._closed = False
+        self._together: int | None = None
         self._db: sqlite3.Connection | None = None
         if read_only:
             read_file(self.path, lambda _: None)
@@ -85,12 +86,39 @@ class Store:
         self._check_open()
         if self._db is None:
             raise UserError(f"{self.path}: opened for reading only")
+        if self._together == threading.get_ident():
+            self._check_whole(self._db)
+            with _told(self.path), _savepoint(self._db):
+                yield self._db
+            return
         with self._lock, _told(self.path):
             # SQLite would go on writing, without a word, into a file that has no name any more.
             if _identity(self.path) != self._identity:
                 raise UserError(f"{self.path}: moved or removed while in use; put it back and run again")
             with _transaction(self._db, "BEGIN IMMEDIATE"):
                 yield self._db
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """One transaction for all that this thread writes within the block: a disk is waited for once, not each time.
+
+        A write that raises within the block leaves nothing of itself; the others stand. A block within another one is
+        one of its writes.
+
+        Raises:
+            UserError: as :meth:`write`; nothing of the block is left.
+        """
+        if self._together == threading.get_ident():
+            with self.write():
+                yield
+            return
+        with self.write() as db:
+            self._together = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._together = None
+            self._check_whole(db)
 
     def read(self, work: Callable[[sqlite3.Connection], _T], *, attempts: int = 5) -> _T:
         """What ``work`` reads from one unchanging state of the file.
@@ -105,8 +133,16 @@ class Store:
         self._check_open()
         if self._db is None:
             return read_file(self.path, work, attempts=attempts)
+        if self._together == threading.get_ident():
+            with _told(self.path):
+                return work(self._db)
         with self._lock, _told(self.path), _transaction(self._db, "BEGIN"):
             return work(self._db)
+
+    def _check_whole(self, db: sqlite3.Connection) -> None:
+        # A full disk, among other faults, undoes the whole transaction at once.
+        if not db.in_transaction:
+            raise UserError(f"{self.path}: could not be written; see to the disk and run again")
 
     def _check_open(self) -> None:
         if self._process != os.getpid():
@@ -242,6 +278,20 @@ def _transaction(db: sqlite3.Connection, begin: str) -> Iterator[None]:
         # After some faults, a full disk among them, SQLite has rolled back by itself.
         if db.in_transaction:
             db.execute("ROLLBACK")
+        raise
+
+
+@contextlib.contextmanager
+def _savepoint(db: sqlite3.Connection) -> Iterator[None]:
+    db.execute("SAVEPOINT one")
+    try:
+        yield
+        db.execute("RELEASE one")
+    except BaseException:
+        # After some faults the whole transaction is gone, and what it still holds is its end's to find out.
+        if db.in_transaction:
+            db.execute("ROLLBACK TO one")
+            db.execute("RELEASE one")
         raise
 
 

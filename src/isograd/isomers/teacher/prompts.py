@@ -181,12 +181,12 @@ def render(stage: str, *, temperature: float = 0.0, sample: int = 0, **fields: s
 
 def _tag(stage: str, version: int, fields: Mapping[str, str]) -> str:
     content = json.dumps([stage, version, sorted(fields.items())], ensure_ascii=False).encode()
-    # As a reader may see it: look-alike digits made plain, invisible characters dropped.
-    seen = "".join(
-        char
-        for char in unicodedata.normalize("NFKC", "\n".join(fields.values())).lower()
-        if unicodedata.category(char) != "Cf"
-    )
+    seen = "\n".join(fields.values())
+    if not seen.isascii():
+        # As a reader may see it: look-alike digits made plain, invisible characters dropped.
+        plain = unicodedata.normalize("NFKC", seen)
+        seen = "".join(char for char in plain if unicodedata.category(char) != "Cf")
+    seen = seen.lower()
     for attempt in range(2**16):
         tag = hashlib.blake2b(content, digest_size=8, salt=attempt.to_bytes(8, "big")).hexdigest()
         if tag not in seen:

@@ -1,0 +1,164 @@
+"""All experiments on drift and cancellation, in one deterministic run that ends in files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from isograd.common.errors import UserError
+from isograd.common.files import write_json, write_text
+from isograd.lab.cancel import same_data
+from isograd.lab.exact import run_moments
+from isograd.lab.local import disputed, drift_formula
+from isograd.lab.page import drift_page
+from isograd.lab.plots import save_plots
+from isograd.lab.records import Findings
+from isograd.lab.runs import RATES, group_sizes, long_runs, predictions, restored
+from isograd.lab.tasks import TASKS
+from isograd.lab.training import Setup
+
+__all__ = ["FULL", "QUICK", "Scale", "experiment", "run_drift"]
+
+# Far from any seed of a comparison.
+_TUNING: Final = 1_000_000
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is run.
+
+    Attributes:
+        seeds: of every comparison, from 0.
+        tuning_seeds: others, for choosing rates.
+        steps, long: rollouts of a run, and of a long one.
+        rates: the learning rates each rule may choose from.
+        groups: group sizes.
+        tasks: for the predictions; the last also has the long runs and the groups.
+    """
+
+    seeds: int = 20
+    tuning_seeds: int = 20
+    steps: int = 200
+    long: int = 400
+    rates: tuple[float, ...] = (0.03, 0.06, 0.12, 0.25, 0.5)
+    groups: tuple[int, ...] = (2, 4, 8, 16)
+    tasks: tuple[str, ...] = ("tree", "dense", "noisy", "sparse")
+
+    def ticks(self) -> int:
+        """Progress steps of the whole run."""
+        runs = 4 + len(self.groups) + 2 * len(RATES) + 2 * len(self.tasks)
+        return 2 + self.seeds + len(RATES) * self.long + runs * self.steps
+
+
+FULL: Final = Scale()
+QUICK: Final = Scale(
+    seeds=3, tuning_seeds=2, steps=12, long=16, rates=(0.03, 0.1), groups=(2, 4), tasks=("short", "sparse")
+)
+
+
+def experiment(scale: Scale, progress: Callable[[int, int, str], None] | None = None) -> Findings:
+    """Run everything; equal scales give equal findings.
+
+    Args:
+        scale: how much.
+        progress: called with steps done, steps in all, and what is running.
+    """
+    findings, done, total = Findings(), 0, scale.ticks()
+    seeds = list(range(scale.seeds))
+    main = TASKS[scale.tasks[-1]]
+    name = ""
+
+    def tick() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, total, name)
+
+    with torch.no_grad():
+        name = "drift formula"
+        drift_formula(seeds, findings, tick)
+        name = "disputed cases"
+        disputed(seeds, findings, tick)
+        name = "all groups of a tiny task"
+        run_moments(seeds, findings, tick)
+        name = "cancellation"
+        every = max(scale.steps // 20, 1)
+        for task in (main, TASKS["tree"]):
+            same_data(task, seeds, Setup(scale.steps, every=every), RATES["adam"], findings, tick, ages=(0, 3))
+            # Twice the minibatches at three times the rate: far enough that shared tokens leave the clipping range.
+            far = Setup(scale.steps, minibatches=8, every=every)
+            same_data(task, seeds, far, 3 * RATES["adam"], findings, tick, ages=(7,))
+        name = "long runs"
+        long_runs(main, seeds, scale.long, findings, tick)
+        name = "group sizes"
+        group_sizes(main, seeds, scale.groups, scale.steps, findings, tick)
+        name = "cancellation restored"
+        restored([main, TASKS["dense"]], seeds, scale.steps, findings, tick)
+        name = "predictions"
+        tuning = [_TUNING + seed for seed in range(scale.tuning_seeds)]
+        predictions([TASKS[task] for task in scale.tasks], seeds, tuning, scale.rates, scale.steps, findings, tick)
+    return findings
+
+
+def run_drift(
+    output: str | os.PathLike[str], scale: Scale, progress: Callable[[int, int, str], None] | None = None
+) -> list[Path]:
+    """Run everything and write ``results.json``, ``results.csv``, ``drift.md`` and the plots.
+
+    Equal scales give equal bytes on the same machine.
+
+    Args:
+        output: the folder; made if missing, its files of the same names are replaced.
+        scale: how much.
+        progress: as for :func:`experiment`.
+
+    Returns:
+        The files.
+
+    Raises:
+        UserError: too few seeds, or the folder cannot be written.
+    """
+    folder = Path(output)
+    if scale.seeds < 2:
+        raise UserError(f"seeds is {scale.seeds}; an interval needs at least 2, a claim at least 5")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be made: {error.strerror}") from None
+    before = torch.get_num_threads()
+    # One thread: the tensors are small, and sums keep their order.
+    torch.set_num_threads(1)
+    try:
+        findings = experiment(scale, progress)
+    finally:
+        torch.set_num_threads(before)
+    records = [_rounded(asdict(record)) for record in findings.records]
+    lines = [_rounded(asdict(line)) for line in findings.lines]
+    write_json(folder / "results.json", {"scale": asdict(scale), "records": records, "lines": lines})
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(records[0]), lineterminator="\n")
+    table.writeheader()
+    table.writerows(records)
+    write_text(folder / "results.csv", text.getvalue())
+    plots = save_plots(findings, folder)
+    write_text(folder / "drift.md", drift_page(findings, scale.seeds, [path.name for path in plots]))
+    return [folder / "results.json", folder / "results.csv", folder / "drift.md", *plots]
+
+
+def _rounded(value: Any) -> Any:
+    """Six digits: more are noise, and differ between processors. What is not finite becomes null."""
+    if isinstance(value, dict):
+        return {key: _rounded(each) for key, each in value.items()}
+    if isinstance(value, tuple | list):
+        return [_rounded(each) for each in value]
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    return value
