@@ -46,8 +46,9 @@ def main() -> None:
     )
     real = fmean(sent[number] - received[number] for number in sent)
     print(f"the server took {real:.3f} s a call: it allowed {args.concurrency / real:.1f} a second")
+    allowed = rate * real / args.concurrency
     print(
-        f"achieved {rate:.1f} calls a second, {rate / most:.1%} ({rate * real / args.concurrency:.1%} of what it allowed); tail included {whole:.1f}"
+        f"achieved {rate:.1f} calls a second, {rate / most:.1%} ({allowed:.1%} of what it allowed), {whole:.1f} in all"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -15,10 +16,11 @@ __all__ = ["forecast_view", "status_view"]
 
 def status_view(status: Status) -> RenderableType:
     """Where a run stands: stages by domain, seeds by state, reasons, tokens, and when it will be done."""
-    stages = Table(title="Stages")
+    # Eleven columns in eighty characters.
+    stages = Table(title="Stages; tokens in and out", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in ("stage", "domain"):
         stages.add_column(name)
-    for name in ("calls", "under way", "passed", "failed", "pass rate", "tokens in", "tokens out", "s a call", "cost"):
+    for name in ("calls", "open", "passed", "failed", "rate", "in", "out", "s/call", "cost"):
         stages.add_column(name, justify="right")
     for one in status.stages:
         stages.add_row(
