@@ -67,6 +67,21 @@ def test_teach_status_and_merge(
     assert load_isomers(tmp_path / "merged" / "sets.jsonl") == load_isomers(run / "made.parquet")
 
 
+def test_what_a_teacher_made_trains_a_student(
+    tmp_path: Path, book: Book, server: Running, isograd: Isograd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ISOGRAD_API_KEY", KEY)
+    assert isograd(*arguments(book, tmp_path / "run", server.url)).status == 0
+    sets = tmp_path / "run" / "sets.jsonl"
+    assert isograd("isomers", "verify", sets).status == 0
+    config = tmp_path / "distill.yaml"
+    training = "method: iga, consistency: logit_variance, per_device_train_batch_size: 4, max_steps: 2, save_steps: 2"
+    config.write_text(f"data: [{{path: {sets}}}]\ntraining: {{{training}}}\n")
+    trained = isograd("distill", config, "--output", tmp_path / "student")
+    assert trained.status == 0, trained.errors
+    assert (tmp_path / "student" / "adapter" / "adapter_model.safetensors").is_file()
+
+
 def test_a_refused_key_is_one_line(
     tmp_path: Path, book: Book, server: Running, isograd: Isograd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
