@@ -11,8 +11,9 @@ from isograd.lab.exact import GROUP, TINY, all_groups, moments
 from isograd.lab.local import disputed, drift_formula, formula_and_measured
 from isograd.lab.page import cell, verdict
 from isograd.lab.records import Findings, Record
-from isograd.lab.rules import LADDER
+from isograd.lab.rules import LADDER, MECHANISMS
 from isograd.lab.tasks import table_policy
+from isograd.reinforce.weights import TokenWeights
 
 
 def value(findings: Findings, **which: str) -> float:
@@ -84,12 +85,28 @@ def test_on_policy_no_rule_moves_the_template_in_expectation_though_every_one_do
         assert mean[~TINY.template].abs().max().item() > 1e-3, label
 
 
-def test_moments_are_those_of_the_groups_counted_one_by_one() -> None:
+def test_off_policy_asymmetric_clipping_alone_moves_the_template_in_expectation() -> None:
+    groups = all_groups(TINY.policy.enumerate(), GROUP)
+    old = TINY.start(0)
+    # The second phrase becomes likelier by more than the range allows.
+    new = old + torch.tensor([-0.5, 0.5, 0.2], dtype=torch.float64)
+    found = {
+        label: moments(TINY, rule, groups, old, new)[0][TINY.template].abs().max().item()
+        for label, rule in MECHANISMS.items()
+    }
+    assert found.pop("asymmetric clipping alone") > 1e-2
+    # The ratio of the whole sequence holds that of the token itself: a little.
+    assert 1e-5 < found.pop("sequence coupling alone") < 1e-2
+    assert max(found.values()) <= 1e-14
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.3])
+def test_moments_are_those_of_the_groups_counted_one_by_one(shift: float) -> None:
     outputs = TINY.policy.enumerate()
     pairs = all_groups(outputs, 2)
-    old = TINY.start(1)
-    probs = TINY.policy.log_probs(old).exp()
-    chances = torch.where(outputs.mask, probs[outputs.rows, outputs.tokens], 1).prod(-1)
+    old, new = TINY.start(1), TINY.start(1) + shift * TINY.start(2)
+    then, probs = TINY.policy.log_probs(old).exp(), TINY.policy.log_probs(new).exp()
+    chances = torch.where(outputs.mask, then[outputs.rows, outputs.tokens], 1).prod(-1)
     expected = torch.zeros_like(old)
     for i, first in enumerate(chances):
         for j, second in enumerate(chances):
@@ -100,8 +117,9 @@ def test_moments_are_those_of_the_groups_counted_one_by_one() -> None:
                 for row, token in zip(outputs.rows[k, :length], outputs.tokens[k, :length], strict=True):
                     push = -probs[row]
                     push[token] += 1
-                    expected[row] += first * second * advantage * push / (2 * length)
-    mean, _ = moments(TINY, LADDER["GRPO"], pairs, old, old)
+                    ratio = probs[row, token] / then[row, token]
+                    expected[row] += first * second * advantage * ratio * push / (2 * length)
+    mean, _ = moments(TINY, TokenWeights(clip="none"), pairs, old, new)
     torch.testing.assert_close(mean, expected)
 
 

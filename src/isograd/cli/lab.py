@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -35,7 +36,8 @@ def lab_drift(
     scale = QUICK if quick else FULL
     if seeds is not None:
         scale = replace(scale, seeds=seeds)
-    with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()) as progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, transient=True, disable=not sys.stdout.isatty()) as progress:
         task = progress.add_task("", total=None)
         files = run_drift(
             output,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,9 +18,8 @@ from isograd.runs.folder import Outcome, Progress, run_in_folder
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["LORA_DEFAULTS", "TRAINING_DEFAULTS", "load_data", "run_distill"]
+__all__ = ["TRAINING_DEFAULTS", "load_data", "run_distill"]
 
-LORA_DEFAULTS: dict[str, Any] = {"r": 8, "lora_alpha": 16, "lora_dropout": 0.0, "target_modules": "all-linear"}
 TRAINING_DEFAULTS: dict[str, Any] = {
     "per_device_train_batch_size": 32,
     "learning_rate": 1e-3,
@@ -94,42 +92,31 @@ def run_distill(
 def _train(
     config: DistillConfig, output: Path, record: dict[str, Any], model_path: str, progress: Progress | None
 ) -> bool:
-    import torch
-    from peft import LoraConfig
     from transformers import set_seed
 
     from isograd.distill.config import IsomerSFTConfig
     from isograd.distill.trainer import IsomerSFTTrainer
-    from isograd.runs.training import train_adapter
+    from isograd.runs.training import (
+        lora_config,
+        refuse_processes,
+        settings_as_user_errors,
+        train_adapter,
+        trainer_settings,
+    )
 
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UserError("isograd distill runs in one process; for several, call IsomerSFTTrainer in a script")
+    refuse_processes("distill", "IsomerSFTTrainer")
     quiet_libraries()
     data = load_data(config.data)
-    cuda = torch.cuda.is_available()
     set_seed(config.seed)
-    settings = {
-        "use_cpu": not cuda,
-        "bf16": cuda and torch.cuda.is_bf16_supported(),
-        **TRAINING_DEFAULTS,
-        **config.training,
-        "output_dir": str(output / "checkpoints"),
-        "seed": config.seed,
-    }
     model, tokenizer = load_causal_lm(model_path, trust_remote_code=config.trust_remote_code)
     # The adapter's first weights must not depend on what loading the model has drawn.
     set_seed(config.seed)
-    try:
+    with settings_as_user_errors():
         trainer = IsomerSFTTrainer(
             model=model,
-            args=IsomerSFTConfig(**settings),
+            args=IsomerSFTConfig(**trainer_settings(config, output, TRAINING_DEFAULTS)),
             train_dataset=data,
             processing_class=tokenizer,
-            peft_config=LoraConfig(task_type="CAUSAL_LM", **{**LORA_DEFAULTS, **config.lora}),
+            peft_config=lora_config(config),
         )
-    except UserError:
-        raise
-    except (TypeError, ValueError) as error:
-        # TRL, transformers and PEFT check what they are given by raising these.
-        raise UserError(f"training or lora settings: {' '.join(str(error).split())}") from error
     return train_adapter(trainer, tokenizer, output, record, progress)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
-from isograd.common.errors import UserError
 from isograd.common.models import load_causal_lm
 from isograd.common.quiet import quiet_libraries
 from isograd.isomers import load_isomers
@@ -16,7 +14,6 @@ from isograd.runs.folder import Outcome, Progress, run_in_folder
 
 __all__ = ["TRAINING_DEFAULTS", "run_reinforce"]
 
-LORA_DEFAULTS: dict[str, Any] = {"r": 8, "lora_alpha": 16, "lora_dropout": 0.0, "target_modules": "all-linear"}
 TRAINING_DEFAULTS: dict[str, Any] = {
     "per_device_train_batch_size": 64,
     "num_generations": 8,
@@ -67,51 +64,39 @@ def run_reinforce(
 def _train(
     config: ReinforceConfig, output: Path, record: dict[str, Any], model_path: str, progress: Progress | None
 ) -> bool:
-    import torch
     from datasets import Dataset
-    from peft import LoraConfig, PeftModel
+    from peft import PeftModel
     from transformers import set_seed
 
     from isograd.reinforce.config import IsomerGRPOConfig
     from isograd.reinforce.reward_names import make_reward
     from isograd.reinforce.trainer import IsomerGRPOTrainer
-    from isograd.runs.training import train_adapter
+    from isograd.runs.training import (
+        lora_config,
+        refuse_processes,
+        settings_as_user_errors,
+        train_adapter,
+        trainer_settings,
+    )
 
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UserError("isograd reinforce runs in one process; for several, call IsomerGRPOTrainer in a script")
+    refuse_processes("reinforce", "IsomerGRPOTrainer")
     quiet_libraries()
     sets = [isomer_set for path in config.data for isomer_set in load_isomers(path)]
-    cuda = torch.cuda.is_available()
     model, tokenizer = load_causal_lm(model_path, trust_remote_code=config.trust_remote_code)
     lengths = [len(ids) for ids in tokenizer([m.completion for s in sets for m in s.members])["input_ids"]]
-    settings = {
-        "use_cpu": not cuda,
-        "bf16": cuda and torch.cuda.is_bf16_supported(),
-        # Room for the longest reference and half as much again.
-        "max_completion_length": max(lengths) * 3 // 2,
-        **TRAINING_DEFAULTS,
-        **config.training,
-        "output_dir": str(output / "checkpoints"),
-        "seed": config.seed,
-    }
+    # Room for the longest reference and half as much again.
+    defaults = {"max_completion_length": max(lengths) * 3 // 2, **TRAINING_DEFAULTS}
     # The adapter's first weights must not depend on what loading the model has drawn.
     set_seed(config.seed)
     if config.adapter is not None:
         model = PeftModel.from_pretrained(model, str(adapter_folder(config.adapter)), is_trainable=True)
-    try:
+    with settings_as_user_errors():
         trainer = IsomerGRPOTrainer(
             model,
             [make_reward(name, parameters) for name, parameters in config.rewards.items()],
-            IsomerGRPOConfig(**settings),
+            IsomerGRPOConfig(**trainer_settings(config, output, defaults)),
             train_dataset=Dataset.from_list(to_prompts(sets)),
             processing_class=tokenizer,
-            peft_config=None
-            if config.adapter is not None
-            else LoraConfig(task_type="CAUSAL_LM", **{**LORA_DEFAULTS, **config.lora}),
+            peft_config=None if config.adapter is not None else lora_config(config),
         )
-    except UserError:
-        raise
-    except (TypeError, ValueError) as error:
-        # TRL, transformers and PEFT check what they are given by raising these.
-        raise UserError(f"training or lora settings: {' '.join(str(error).split())}") from error
     return train_adapter(trainer, tokenizer, output, record, progress)

@@ -2,18 +2,70 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+from peft import LoraConfig
 from transformers import PrinterCallback, TrainerState
 
+from isograd.common.errors import UserError
 from isograd.common.files import write_json
 from isograd.runs.callbacks import RunFolderCallback, is_last_step, last_checkpoint, peak_memory_bytes
+from isograd.runs.config import RunConfig
 from isograd.runs.folder import Progress
 
-__all__ = ["train_adapter"]
+__all__ = ["lora_config", "refuse_processes", "settings_as_user_errors", "train_adapter", "trainer_settings"]
+
+_LORA_DEFAULTS: dict[str, Any] = {"r": 8, "lora_alpha": 16, "lora_dropout": 0.0, "target_modules": "all-linear"}
+
+
+def lora_config(config: RunConfig) -> LoraConfig:
+    """The run's new adapter; its own values win over defaults for a student of any size."""
+    return LoraConfig(task_type="CAUSAL_LM", **{**_LORA_DEFAULTS, **config.lora})
+
+
+def trainer_settings(config: RunConfig, output: Path, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """What the trainer's configuration is made with: ``defaults`` under the run's own, and what a run decides."""
+    cuda = torch.cuda.is_available()
+    return {
+        "use_cpu": not cuda,
+        "bf16": cuda and torch.cuda.is_bf16_supported(),
+        **defaults,
+        **config.training,
+        "output_dir": str(output / "checkpoints"),
+        "seed": config.seed,
+    }
+
+
+@contextmanager
+def settings_as_user_errors() -> Iterator[None]:
+    """Within the block, what TRL, transformers and PEFT raise about settings becomes one line for the user.
+
+    Raises:
+        UserError: they raised TypeError or ValueError.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise UserError(f"training or lora settings: {' '.join(str(error).split())}") from error
+
+
+def refuse_processes(command: str, trainer: str) -> None:
+    """Nothing, in a process of its own.
+
+    Raises:
+        UserError: this is one of several processes.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError(f"isograd {command} runs in one process; for several, call {trainer} in a script")
 
 
 def train_adapter(
