@@ -20,7 +20,7 @@ demo: $(READY)
 	$(BIN)/isograd demo --output demo $(DEMO)
 
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(TEST)
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(TEST)
 
 check: $(READY)
 	$(BIN)/ruff check .

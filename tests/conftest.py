@@ -25,12 +25,6 @@ settings.register_profile(
 settings.load_profile("isograd")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first: a long one that begins last would keep one worker busy and the others idle."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
-
-
 @pytest.fixture(autouse=True)
 def _one_torch_thread() -> None:
     """Building a student sets torch's thread count for the whole process; torch is not imported for this alone."""
