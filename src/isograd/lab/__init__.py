@@ -1,1 +1,1 @@
-"""Exact small simulations that put claims about group policy gradients to the test. See ``isograd lab drift``."""
+"""What is claimed about the methods, as small exact experiments: the commands of ``isograd lab``."""

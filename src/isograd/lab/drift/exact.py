@@ -13,12 +13,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isograd.common.seeding import derive_seed
-from isograd.lab.cancel import exact_gradient
-from isograd.lab.policies import Outputs, score_sum
+from isograd.lab.drift.cancel import exact_gradient
+from isograd.lab.drift.policies import Outputs, score_sum
+from isograd.lab.drift.rules import LADDER, MECHANISMS
+from isograd.lab.drift.tasks import Task, make_task
+from isograd.lab.drift.training import advantages_of, group_weights
 from isograd.lab.records import Findings, Tick
-from isograd.lab.rules import LADDER, MECHANISMS
-from isograd.lab.tasks import Task, make_task
-from isograd.lab.training import advantages_of, group_weights
 from isograd.reinforce.weights import TokenWeights
 
 __all__ = ["GROUP", "TINY", "all_groups", "moments", "run_moments"]

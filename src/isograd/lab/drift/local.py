@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from isograd.common.seeding import derive_seed
-from isograd.lab.cancel import exact_gradient
-from isograd.lab.policies import Policy
+from isograd.lab.drift.cancel import exact_gradient
+from isograd.lab.drift.policies import Policy
+from isograd.lab.drift.rules import MECHANISMS
+from isograd.lab.drift.tasks import TASKS, table_policy
+from isograd.lab.drift.training import advantages_of, group_weights
 from isograd.lab.records import Findings, Tick
-from isograd.lab.rules import MECHANISMS
-from isograd.lab.tasks import TASKS, table_policy
-from isograd.lab.training import advantages_of, group_weights
 from isograd.reinforce.diagnostics import cancellation
 from isograd.reinforce.weights import min_replace
 

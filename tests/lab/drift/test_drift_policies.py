@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from isograd.lab.policies import Outputs, Policy, score_sum
-from isograd.lab.tasks import Task, make_task, table_policy
+from isograd.lab.drift.policies import Outputs, Policy, score_sum
+from isograd.lab.drift.tasks import Task, make_task, table_policy
 
 BIGRAM = make_task("b", "", solutions=((0,), (1, 0)), letters=2, longest=3, openings=1, phrases=2, connectors=True)
 TREE = make_task("t", "", solutions=((0,), (1, 0)), letters=2, longest=2, openings=1, phrases=2, tree=True, dense=True)

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 import os
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 
-from isograd.common.errors import UserError
-from isograd.common.files import write_json, write_text
-from isograd.lab.cancel import same_data
-from isograd.lab.exact import run_moments
-from isograd.lab.local import disputed, drift_formula
-from isograd.lab.page import drift_page
-from isograd.lab.plots import save_plots
+from isograd.lab.drift.cancel import same_data
+from isograd.lab.drift.exact import run_moments
+from isograd.lab.drift.local import disputed, drift_formula
+from isograd.lab.drift.page import drift_page
+from isograd.lab.drift.plots import PICTURES
+from isograd.lab.drift.runs import RATES, group_sizes, long_runs, predictions, restored
+from isograd.lab.drift.tasks import TASKS
+from isograd.lab.drift.training import Setup
+from isograd.lab.output import Progress, run_lab
 from isograd.lab.records import Findings
-from isograd.lab.runs import RATES, group_sizes, long_runs, predictions, restored
-from isograd.lab.tasks import TASKS
-from isograd.lab.training import Setup
 
 __all__ = ["FULL", "QUICK", "Scale", "experiment", "run_drift"]
 
@@ -64,7 +59,7 @@ QUICK: Final = Scale(
 )
 
 
-def experiment(scale: Scale, progress: Callable[[int, int, str], None] | None = None) -> Findings:
+def experiment(scale: Scale, progress: Progress | None = None) -> Findings:
     """Run everything; equal scales give equal findings.
 
     Args:
@@ -108,57 +103,9 @@ def experiment(scale: Scale, progress: Callable[[int, int, str], None] | None = 
     return findings
 
 
-def run_drift(
-    output: str | os.PathLike[str], scale: Scale, progress: Callable[[int, int, str], None] | None = None
-) -> list[Path]:
+def run_drift(output: str | os.PathLike[str], scale: Scale, progress: Progress | None = None) -> list[Path]:
     """Run everything and write ``results.json``, ``results.csv``, ``drift.md`` and the plots.
 
-    Equal scales give equal bytes on the same machine.
-
-    Args:
-        output: the folder; made if missing, its files of the same names are replaced.
-        scale: how much.
-        progress: as for :func:`experiment`.
-
-    Returns:
-        The files.
-
-    Raises:
-        UserError: too few seeds, or the folder cannot be written.
+    Args, returns and raises: see :func:`isograd.lab.output.run_lab`.
     """
-    folder = Path(output)
-    if scale.seeds < 2:
-        raise UserError(f"seeds is {scale.seeds}; an interval needs at least 2, a claim at least 5")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be made: {error.strerror}") from None
-    before = torch.get_num_threads()
-    # One thread: the tensors are small, and sums keep their order.
-    torch.set_num_threads(1)
-    try:
-        findings = experiment(scale, progress)
-    finally:
-        torch.set_num_threads(before)
-    records = [_rounded(asdict(record)) for record in findings.records]
-    lines = [_rounded(asdict(line)) for line in findings.lines]
-    write_json(folder / "results.json", {"scale": asdict(scale), "records": records, "lines": lines})
-    text = io.StringIO()
-    table = csv.DictWriter(text, list(records[0]), lineterminator="\n")
-    table.writeheader()
-    table.writerows(records)
-    write_text(folder / "results.csv", text.getvalue())
-    plots = save_plots(findings, folder)
-    write_text(folder / "drift.md", drift_page(findings, scale.seeds, [path.name for path in plots]))
-    return [folder / "results.json", folder / "results.csv", folder / "drift.md", *plots]
-
-
-def _rounded(value: Any) -> Any:
-    """Six digits: more are noise, and differ between processors. What is not finite becomes null."""
-    if isinstance(value, dict):
-        return {key: _rounded(each) for key, each in value.items()}
-    if isinstance(value, tuple | list):
-        return [_rounded(each) for each in value]
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
-    return value
+    return run_lab(output, "drift", scale, lambda: experiment(scale, progress), drift_page, PICTURES)

@@ -18,8 +18,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from isograd.common.seeding import derive_seed
-from isograd.lab.policies import Outputs, score_sum
-from isograd.lab.tasks import Task
+from isograd.lab.drift.policies import Outputs, score_sum
+from isograd.lab.drift.tasks import Task
 from isograd.reinforce.weights import TokenWeights
 
 __all__ = ["Arm", "Batch", "Curves", "Optimizer", "Setup", "advantages_of", "group_weights", "simulate"]

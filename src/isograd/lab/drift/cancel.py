@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from isograd.lab.policies import Outputs, Policy, score_sum
+from isograd.lab.drift.policies import Outputs, Policy, score_sum
+from isograd.lab.drift.rules import LADDER, MECHANISMS
+from isograd.lab.drift.tasks import Task
+from isograd.lab.drift.training import Arm, Batch, Setup, group_weights, simulate
 from isograd.lab.records import Findings, Tick
-from isograd.lab.rules import LADDER, MECHANISMS
-from isograd.lab.tasks import Task
-from isograd.lab.training import Arm, Batch, Setup, group_weights, simulate
 from isograd.reinforce.diagnostics import cancellation, learning_tax, shared_nodes
 
 __all__ = ["exact_gradient", "same_data"]

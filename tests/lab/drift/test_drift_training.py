@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from isograd.lab.rules import LADDER, MECHANISMS
-from isograd.lab.tasks import TASKS, make_task
-from isograd.lab.training import Arm, Batch, Setup, advantages_of, group_weights, simulate
+from isograd.lab.drift.rules import LADDER, MECHANISMS
+from isograd.lab.drift.tasks import TASKS, make_task
+from isograd.lab.drift.training import Arm, Batch, Setup, advantages_of, group_weights, simulate
 from isograd.reinforce.diagnostics import cancellation, shared_nodes
 
 EASY = make_task("easy", "", solutions=((0,), (1, 0)), letters=2, longest=2, openings=1, phrases=2, connectors=True)

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
-from isograd.lab.exact import GROUP, TINY
+from isograd.lab.drift.exact import GROUP, TINY
+from isograd.lab.drift.runs import RATES, THRESHOLD
+from isograd.lab.drift.tasks import TASKS
 from isograd.lab.records import Findings, Record
-from isograd.lab.runs import RATES, THRESHOLD
-from isograd.lab.tasks import TASKS
 
 __all__ = ["drift_page", "verdict"]
 
@@ -175,7 +175,7 @@ def drift_page(findings: Findings, seeds: int, plots: Sequence[str]) -> str:
     """The page as Markdown.
 
     Args:
-        findings: of :func:`isograd.lab.drift.experiment`.
+        findings: of :func:`isograd.lab.drift.experiment.experiment`.
         seeds: how many.
         plots: file names beside the page.
     """

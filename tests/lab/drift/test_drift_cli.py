@@ -11,7 +11,7 @@ import pytest
 
 from isograd.cli import main
 
-PLOTS = {f"lab-{name}.png" for name in ("residuals", "formula", "exact", "long", "groups", "predictions")}
+PLOTS = {f"drift-{name}.png" for name in ("residuals", "formula", "exact", "long", "groups", "predictions")}
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from isograd.lab.drift.rules import LADDER, REPAIRS
+from isograd.lab.drift.tasks import Task
+from isograd.lab.drift.training import Arm, Batch, Curves, Optimizer, Setup, simulate
 from isograd.lab.records import Findings, Tick
-from isograd.lab.rules import LADDER, REPAIRS
-from isograd.lab.tasks import Task
-from isograd.lab.training import Arm, Batch, Curves, Optimizer, Setup, simulate
 from isograd.reinforce.diagnostics import cancellation, jitter, shared_nodes, steps_to_threshold
 from isograd.reinforce.weights import TokenWeights
 

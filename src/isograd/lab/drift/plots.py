@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
-from isograd.common.files import atomic_writer
+from isograd.lab.axes import INK, MUTED, clean
+from isograd.lab.drift.rules import LADDER
+from isograd.lab.output import Picture
 from isograd.lab.records import Findings, Record
-from isograd.lab.rules import LADDER
 from isograd.report.colors import BASE, DASHES, SLOTS
-from isograd.report.svg import drawing
 
-__all__ = ["save_plots"]
+__all__ = ["PICTURES"]
 
-_INK, _MUTED, _GRID = "#1b1f24", "#5a636e", "#dcdfe3"
 _MARKERS: Final = "osD^vP*Xd<"
 # Ten rules: the eight colors, gray and black.
-_COLORS: Final = (*(slot.light for slot in SLOTS), BASE.light, _INK)
+_COLORS: Final = (*(slot.light for slot in SLOTS), BASE.light, INK)
 
 
 def _style(arm: str) -> dict[str, Any]:
@@ -35,22 +32,6 @@ def _style(arm: str) -> dict[str, Any]:
         "linestyle": (0, dash) if dash else "-",
         "marker": _MARKERS[place % len(_MARKERS)],
     }
-
-
-def _clean(axes: Axes, title: str, x: str = "") -> None:
-    axes.set_title(title, loc="left", color=_INK, fontsize=10)
-    axes.set_xlabel(x, color=_INK)
-    axes.grid(color=_GRID, linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=_MUTED, length=0, pad=4)
-    for axis in (axes.xaxis, axes.yaxis):
-        if isinstance(axis.get_major_formatter(), ScalarFormatter):
-            axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-            # No common factor in a corner, which would lie on the title.
-            axis.set_major_formatter(lambda value, _: f"{value:.3g}")
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("bottom", "left"))
-        spine.set_color(_GRID)
 
 
 def _dots(
@@ -90,8 +71,8 @@ def _residuals(figure: Figure, findings: Findings) -> None:
             name = f"{at:.0f} gradient steps off-policy"
             series.append((name, color, [_only(findings, "cancellation", task=task, arm=arm, at=at) for arm in arms]))
         handles = _dots(axes, arms, series)
-        _clean(axes, f"residual on fully shared tokens: {task}", "|sum A w| / sum |A w|")
-    figure.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False, labelcolor=_INK)
+        clean(axes, f"residual on fully shared tokens: {task}", "|sum A w| / sum |A w|")
+    figure.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False, labelcolor=INK)
 
 
 def _formula(figure: Figure, findings: Findings) -> None:
@@ -101,11 +82,11 @@ def _formula(figure: Figure, findings: Findings) -> None:
         color = SLOTS[place].light
         axes.plot(line.x, line.mean, color=color, marker=_MARKERS[place], markersize=3.5, label=line.task)
         axes.fill_between(line.x, line.low, line.high, color=color, alpha=0.18, linewidth=0)
-    axes.axhline(1, color=_MUTED, linewidth=1, linestyle=(0, DASHES[1]))
+    axes.axhline(1, color=MUTED, linewidth=1, linestyle=(0, DASHES[1]))
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    _clean(axes, "measured KL over 1/2 eta^2 g'Fg", "eta")
-    axes.legend(frameon=False, labelcolor=_INK)
+    clean(axes, "measured KL over 1/2 eta^2 g'Fg", "eta")
+    axes.legend(frameon=False, labelcolor=INK)
 
 
 def _curves(axes: Axes, findings: Findings, experiment: str, measure: str, task: str | None = None) -> None:
@@ -126,7 +107,7 @@ def _curves(axes: Axes, findings: Findings, experiment: str, measure: str, task:
 
 def _legend(figure: Figure, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=5, frameon=False, labelcolor=_INK, fontsize=9)
+    figure.legend(handles, labels, loc="lower center", ncols=5, frameon=False, labelcolor=INK, fontsize=9)
 
 
 def _long(figure: Figure, findings: Findings) -> None:
@@ -141,7 +122,7 @@ def _long(figure: Figure, findings: Findings) -> None:
     for row, optimizer in zip(panels, optimizers, strict=True):
         for axes, (measure, title) in zip(row, titles.items(), strict=True):
             _curves(axes, findings, f"long {optimizer}", measure)
-            _clean(axes, f"{title}, {optimizer}", "rollouts" if optimizer == optimizers[-1] else "")
+            clean(axes, f"{title}, {optimizer}", "rollouts" if optimizer == optimizers[-1] else "")
     _legend(figure, panels[0][0])
 
 
@@ -164,7 +145,7 @@ def _groups(figure: Figure, findings: Findings) -> None:
         axes.set_xscale("log", base=2)
         axes.set_xticks(x, [f"{size:.0f}" for size in x if size is not None])
         axes.minorticks_off()
-        _clean(axes, title, "outputs a group" if number >= 3 else "")
+        clean(axes, title, "outputs a group" if number >= 3 else "")
     _legend(figure, panels.flat[0])
 
 
@@ -179,8 +160,8 @@ def _exact(figure: Figure, findings: Findings) -> None:
         ]
         handles = _dots(axes, arms, series)
         kind = "expected" if measure.endswith("bias") else "random"
-        _clean(axes, f"{kind} push on a row that earns nothing", "over the norm of the expected gradient")
-    figure.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False, labelcolor=_INK)
+        clean(axes, f"{kind} push on a row that earns nothing", "over the norm of the expected gradient")
+    figure.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False, labelcolor=INK)
 
 
 def _predictions(figure: Figure, findings: Findings) -> None:
@@ -199,32 +180,16 @@ def _predictions(figure: Figure, findings: Findings) -> None:
             for place, task in enumerate(tasks)
         ]
         handles = _dots(axes, arms, series)
-        axes.axvline(0, color=_MUTED, linewidth=1, linestyle=(0, DASHES[1]))
-        _clean(axes, title, "difference to GRPO, same seeds")
-    figure.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False, labelcolor=_INK)
+        axes.axvline(0, color=MUTED, linewidth=1, linestyle=(0, DASHES[1]))
+        clean(axes, title, "difference to GRPO, same seeds")
+    figure.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False, labelcolor=INK)
 
 
-def save_plots(findings: Findings, folder: Path) -> list[Path]:
-    """Write the pictures into ``folder``.
-
-    Returns:
-        Their paths: residuals, formula, exact, long, groups, predictions.
-    """
-    pictures: dict[str, tuple[Any, tuple[float, float]]] = {
-        "residuals": (_residuals, (11, 6.6)),
-        "formula": (_formula, (7.5, 4)),
-        "exact": (_exact, (11, 6.2)),
-        "long": (_long, (13, 7.2)),
-        "groups": (_groups, (13, 7.2)),
-        "predictions": (_predictions, (12, 6.4)),
-    }
-    paths = []
-    for name, (draw, size) in pictures.items():
-        path = folder / f"lab-{name}.png"
-        # Fixed margins: a layout that measures text would move with the labels.
-        with drawing(9), atomic_writer(path, "wb") as file:
-            figure = Figure(figsize=size, facecolor="white")
-            draw(figure, findings)
-            figure.savefig(file, format="png", dpi=110, metadata={"Software": None})
-        paths.append(path)
-    return paths
+PICTURES: Final[dict[str, Picture]] = {
+    "residuals": (_residuals, (11, 6.6)),
+    "formula": (_formula, (7.5, 4)),
+    "exact": (_exact, (11, 6.2)),
+    "long": (_long, (13, 7.2)),
+    "groups": (_groups, (13, 7.2)),
+    "predictions": (_predictions, (12, 6.4)),
+}

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from isograd.common.seeding import derive_seed
-from isograd.lab.policies import Edge, Policy, build_policy
+from isograd.lab.drift.policies import Edge, Policy, build_policy
 
 __all__ = ["TASKS", "Task", "make_task", "table_policy"]
 
