@@ -31,6 +31,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "clip": "none",
         "importance_sampling_level": "sequence",
     },
+    "shared": {
+        "loss_type": "grpo",
+        "group_weights": "min_replace",
+        "clip": "none",
+        "importance_sampling_level": "sequence",
+        "share_prompts": True,
+    },
     "orthogonal": {"loss_type": "dr_grpo", "group_weights": "orthogonal", "clip": "symmetric"},
 }
 

@@ -293,8 +293,10 @@ def test_accumulation_and_two_processes_equal_one_batch(tmp_path: Path) -> None:
     adapters = {
         name: {path.name: load_file(path) for path in (tmp_path / name).glob("*.safetensors")} for name in layouts
     }
-    assert len(adapters["one"]) == 4
+    assert len(adapters["one"]) == 5
     first = adapters["one"]["dfpo.safetensors"]
+    for key, value in adapters["one"]["shared.safetensors"].items():
+        torch.testing.assert_close(first[key], value, rtol=1e-5, atol=1e-6)
     assert any(not torch.equal(first[key], value) for key, value in adapters["one"]["grpo.safetensors"].items())
     for name in ("accumulated", "two"):
         for file, wanted in adapters["one"].items():

@@ -14,7 +14,6 @@ from isograd.isomers.answers import score_answer
 from isograd.isomers.views import to_prompts
 from isograd.reinforce import rewards
 from isograd.reinforce.rewards import ExactAnswer, IsomerAnswer, choice_letter, exact_answer, isomer_answer
-from isograd.reinforce.rewards_answers import read_letter
 from isograd.reinforce.rewards_base import gold_text, text_of
 
 

@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 from isograd.common.errors import UserError
+from isograd.common.mathematics import MathWorker
+from isograd.common.mathematics_worker import as_text, is_words, rewritten
 from isograd.reinforce.rewards import MathEqual, math_equal
-from isograd.reinforce.rewards_process import MathWorker
-from isograd.reinforce.rewards_worker import as_text, is_words, rewritten
 
 BOMB = "9^(9^(9^9))"
 
@@ -181,7 +181,7 @@ def test_the_reward_reads_completions() -> None:
 
 def test_the_child_ends_with_its_parent() -> None:
     code = (
-        "from isograd.reinforce.rewards_process import MathWorker\n"
+        "from isograd.common.mathematics import MathWorker\n"
         "worker = MathWorker()\n"
         "worker.compare([('1', '2', False)])\n"
         "print(worker.pid, flush=True)\n"
@@ -194,7 +194,7 @@ def test_the_child_ends_with_its_parent() -> None:
 def test_the_child_ends_when_its_parent_is_killed() -> None:
     code = (
         "import os, signal\n"
-        "from isograd.reinforce.rewards_process import MathWorker\n"
+        "from isograd.common.mathematics import MathWorker\n"
         "worker = MathWorker()\n"
         "worker.compare([('1', '2', False)])\n"
         "print(worker.pid, flush=True)\n"
@@ -215,7 +215,7 @@ def _gone(pid: int) -> bool:
 
 def test_without_math_verify_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "math_verify", None)
-    with pytest.raises(UserError, match=r"^math_equal needs math-verify; pip install 'isograd\[math\]'$"):
+    with pytest.raises(UserError, match=r"^comparing mathematical answers needs math-verify; pip install 'isograd\[math\]'$"):
         MathEqual(timeout=3.25)(completions=["Answer: 1"], answer=["2"])
 
 

@@ -29,11 +29,14 @@ class IsomerGRPOConfig(GRPOConfig):
             from the weights what is parallel to the advantages: with either, shared tokens cancel. ``"none"``.
         clip: ``"asymmetric"`` is PPO's, which asks for the sign of the advantage; ``"symmetric"`` drops a token
             whenever its ratio leaves the range; ``"none"`` drops none.
+        share_prompts: read the prompt of a group once, not once a completion, in generation and in training; the same
+            numbers for less work. For text models with a key-value cache; not with gradient checkpointing.
         diagnose: log cancellation, learning tax, drift and clipping of every step (``isograd.reinforce.diagnostics``).
     """
 
     group_weights: str = field(default="none", metadata={"help": "none, min_replace or orthogonal."})
     clip: str = field(default="asymmetric", metadata={"help": "asymmetric, symmetric or none."})
+    share_prompts: bool = field(default=False, metadata={"help": "Read the prompt of a group once."})
     diagnose: bool = field(default=True, metadata={"help": "Log cancellation, learning tax, drift and clipping."})
 
     def __post_init__(self) -> None:
@@ -44,6 +47,8 @@ class IsomerGRPOConfig(GRPOConfig):
             self.token_weights()
         except ValueError as error:
             raise UserError(str(error).replace("group is", "group_weights is")) from None
+        if self.share_prompts and self.gradient_checkpointing:
+            raise UserError("share_prompts keeps the prompts' keys and values; set gradient_checkpointing to False")
         if not self.reweighs:
             return
         asked = f"group_weights={self.group_weights!r}, clip={self.clip!r}"

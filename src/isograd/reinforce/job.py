@@ -27,6 +27,7 @@ TRAINING_DEFAULTS: dict[str, Any] = {
     "save_steps": 40,
     "save_total_limit": 2,
     "gradient_checkpointing": False,
+    "share_prompts": True,
     "report_to": "none",
     "disable_tqdm": True,
 }

@@ -2,47 +2,14 @@
 
 from __future__ import annotations
 
-import re
-import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from isograd.isomers.answers import extract_answer
+from isograd.isomers.answers import extract_answer, letter_at, read_letter
 from isograd.reinforce.rewards_base import Batch, Reward, Verdict
 
-__all__ = ["ChoiceLetter", "ExactAnswer", "IsomerAnswer", "read_letter"]
-
-# Brackets and marks that writers put round a letter.
-_OPEN, _CLOSE = r"[\s*_(\[{\"'`$]{0,8}", r"[\s*_)\]}\"'`$]{0,8}"
-_LETTER = rf"{_OPEN}(?:\\(?:boxed|text|textbf|mathrm|mathbf)\{{{_OPEN})*(?:(?:option|choice)\s{{1,4}}{_OPEN})?"
-# After the letter comes the end, or a mark that closes it: "A patient ..." names no choice, "(A) patient ..." does.
-_ANSWER = re.compile(rf"{_LETTER}([a-z])(?:{_CLOSE}$|[)\]}}]|[.:]|\*\*)", re.IGNORECASE)
-_SAID = re.compile(r"\banswer\b[\s*_]{0,4}(?:is\b|:)[\s*_:]{0,4}|(?=\\boxed\{)", re.IGNORECASE)
-
-
-def read_letter(completion: str) -> str | None:
-    """The choice that a completion names, as a capital letter, or ``None``; never raises.
-
-    The last ``Answer:`` line counts; without one, the last ``answer is ...`` or ``\\boxed{...}``; without any, a
-    completion that is nothing but a letter. Letters may stand in brackets or Markdown and be followed by the text of
-    the choice (``C) it rains``, ``(C) it rains``).
-    """
-    answer = extract_answer(completion)
-    if answer is not None:
-        return _letter_at(answer, 0)
-    places = [match.end() for match in _SAID.finditer(completion)]
-    if places:
-        end = completion.find("\n", places[-1])
-        return _letter_at(completion[: end if end >= 0 else None], places[-1])
-    return _letter_at(completion, 0) if len(completion) <= 32 else None
-
-
-def _letter_at(text: str, place: int) -> str | None:
-    found = _ANSWER.match(text, place)
-    # Ignoring case, a few letters outside a-z match as well (the long s, the Kelvin sign).
-    return found[1].upper() if found is not None and found[1] in string.ascii_letters else None
-
+__all__ = ["ChoiceLetter", "ExactAnswer", "IsomerAnswer"]
 
 @dataclass(frozen=True)
 class ExactAnswer(Reward):
@@ -68,7 +35,7 @@ class ChoiceLetter(Reward):
 
     def judge(self, batch: Batch) -> list[Verdict]:
         """See :meth:`Reward.judge`."""
-        wanted = [_letter_at(gold, 0) or gold for gold in batch.golds]
+        wanted = [letter_at(gold, 0) or gold for gold in batch.golds]
         return [_same(read_letter(text), gold) for text, gold in zip(batch.texts, wanted, strict=True)]
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 from isograd.common.errors import UserError
+from isograd.common.mathematics import LATE, shared_worker
 from isograd.isomers.answers import extract_answer
 from isograd.reinforce.rewards_base import Batch, Reward, Verdict, log_metric, require_finite
-from isograd.reinforce.rewards_process import LATE, MathWorker
 
 __all__ = ["LONGEST", "MathEqual"]
 
@@ -18,12 +17,6 @@ LONGEST: Final = 4096
 """Characters of an answer that are looked at."""
 
 _HASHES = re.compile(r"####([^\n]*)")
-
-
-@lru_cache(maxsize=8)
-def _worker(timeout: float, memory: int) -> MathWorker:
-    # One child for all rewards with the same limits, and nothing in a reward that cannot be pickled.
-    return MathWorker(timeout=timeout, memory=memory)
 
 
 @dataclass(frozen=True)
@@ -62,7 +55,7 @@ class MathEqual(Reward):
         """See :meth:`Reward.judge`."""
         pairs = [(_gold(gold), *_answer(text)) for text, gold in zip(batch.texts, batch.golds, strict=True)]
         asked = [pair for pair in pairs if pair[1] and max(len(pair[0]), len(pair[1])) <= LONGEST]
-        replies = dict(zip(asked, _worker(self.timeout, self.memory).compare(asked), strict=True))
+        replies = dict(zip(asked, shared_worker(self.timeout, self.memory).compare(asked), strict=True))
         late = sum(replies.get(pair) == LATE for pair in pairs)
         log_metric(batch.columns, f"{self.__name__}/late", late / max(len(pairs), 1))
         return [_verdict(pair, replies.get(pair)) for pair in pairs]

@@ -15,6 +15,7 @@ from isograd.common.errors import UserError
 from isograd.common.seeding import named_random
 from isograd.reinforce.config import IsomerGRPOConfig
 from isograd.reinforce.diagnostics import cancellation, drift, learning_tax, shared_nodes
+from isograd.reinforce.shared_prompts import prefilled_generation, score_completions, share_a_prompt
 from isograd.reinforce.weights import importance_ratio
 
 __all__ = ["IsomerGRPOTrainer", "shuffle_groups"]
@@ -117,12 +118,64 @@ class IsomerGRPOTrainer(GRPOTrainer):
         finally:
             self._scoring = None
 
-    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
-        scored = super()._get_per_token_logps_and_entropies(*args, **kwargs)
+    def _get_per_token_logps_and_entropies(
+        self, model: Any, input_ids: Tensor, attention_mask: Tensor, logits_to_keep: int, *args: Any, **kwargs: Any
+    ) -> Any:
+        batch = (model, input_ids, attention_mask, logits_to_keep, *args)
+        if self._shares(input_ids, attention_mask, logits_to_keep, kwargs):
+            scored = self._score_groups(*batch, **kwargs)
+        else:
+            scored = super()._get_per_token_logps_and_entropies(*batch, **kwargs)
         if self._scoring is not None:
             # The loss reads advantages and old log-probabilities only after this.
             self._reweigh(self._scoring, scored[0])
         return scored
+
+    # -- prompts read once -----------------------------------------------------------------------------------------
+
+    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
+        if not self.args.share_prompts or self.args.use_vllm:
+            return super()._generate_single_turn(*args, **kwargs)
+        with prefilled_generation(self.accelerator.unwrap_model(self.model_wrapped), self._group_size()):
+            return super()._generate_single_turn(*args, **kwargs)
+
+    def _group_size(self) -> int:
+        size: Any = self.num_generations
+        return int(size)
+
+    def _shares(self, ids: Tensor, mask: Tensor, completion: int, kwargs: dict[str, Any]) -> bool:
+        if not self.args.share_prompts:
+            return False
+        # What comes with images, or asks for routers, is left to TRL.
+        extras = {name for name, value in kwargs.items() if value is not None and value is not False}
+        prompt = ids.shape[1] - completion
+        return extras <= {"batch_size", "compute_entropy"} and share_a_prompt(
+            ids[:, :prompt], mask[:, :prompt], self._group_size()
+        )
+
+    def _score_groups(
+        self,
+        model: Any,
+        ids: Tensor,
+        mask: Tensor,
+        completion: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        **_: Any,
+    ) -> Any:
+        size = self._group_size()
+        step = len(ids) if batch_size is None else max(batch_size // size, 1) * size
+        backbone = self.accelerator.unwrap_model(model)
+        parts = []
+        for start in range(0, len(ids), step):
+            rows = slice(start, start + step)
+            with self.accelerator.autocast():
+                parts.append(score_completions(model, backbone, ids[rows], mask[rows], completion, size))
+        logps = torch.cat([part.log_probs[:, -completion:] for part in parts])
+        entropies = torch.cat([part.entropy[:, -completion:] for part in parts]) if compute_entropy else None
+        return logps, entropies, None
+
+    # -- weights by token ------------------------------------------------------------------------------------------
 
     def _reweigh(self, inputs: dict[str, Any], logps: Tensor) -> None:
         size: Any = self.num_generations if self._whole else 1
