@@ -11,10 +11,8 @@ from torch import Tensor
 from isograd.reinforce.diagnostics import (
     cancellation,
     drift,
-    jitter,
     learning_tax,
     shared_nodes,
-    steps_to_threshold,
 )
 from isograd.reinforce.weights import advantage_orthogonal, min_replace
 
@@ -128,11 +126,3 @@ def test_drift_by_hand() -> None:
     # Pairs of equal advantage: (.3, .5) and (0, 2).
     assert drift(ADVANTAGES, moved, mask) == pytest.approx((0.2 + 2.0) / 2)
     assert math.isnan(drift(torch.tensor([[1.0, 2.0, 3.0, 4.0]]), moved, mask))
-
-
-def test_curves() -> None:
-    assert jitter([0, 1, 0, 1]) == 4
-    assert jitter([0, 1, 2, 3]) == 0
-    assert math.isnan(jitter([1, 2]))
-    assert steps_to_threshold([10, 20, 30], [0.1, 0.5, 0.4], 0.5) == 20
-    assert steps_to_threshold([10, 20], [0.1, 0.2], 0.5) is None

@@ -11,17 +11,23 @@ from typing import Final
 from rich.console import Console
 
 from isograd.common.errors import UserError
+from isograd.distill.run_config import DistillConfig
 from isograd.experiment.compare_config import CompareConfig
 from isograd.experiment.data import keep_options, write_data
+from isograd.experiment.reinforcement import DISTILLED
 from isograd.experiment.running import run_all, slug, worker_count
 from isograd.experiment.worker import STOPPED, Job
+from isograd.reinforce.run_config import ReinforceConfig
 
 __all__ = ["planned_runs", "run_compare"]
 
 CLAIM_SEEDS: Final = 5
 """Fewest seeds for a claim about a method."""
-TOLD: Final = ("accuracy", "accuracy_difference", "cost")
+TOLD: Final = ("accuracy", "accuracy_difference", "learning", "cost")
 """The tables that are printed; the files hold all."""
+
+Data = Mapping[tuple[str, int], tuple[Path, Mapping[str, Path]]]
+"""By family and seed: the training file, and the evaluation files by split."""
 
 
 def planned_runs(config: CompareConfig, output: Path) -> dict[Path, tuple[str, str, int]]:
@@ -59,13 +65,19 @@ def run_compare(
         command: the words that started this, to be told under the table.
 
     Returns:
-        0, or 1 if a run failed, or 130 after an interruption (then there is no table yet).
+        0, or 1 if a run failed, or 130 after an interruption (then there is no table yet). Where students to reinforce
+        could not be distilled, there is none either.
 
     Raises:
         UserError: ``workers`` is not positive, or ``output`` holds runs of another configuration.
     """
     at_once = worker_count(workers, config.workers)
-    status = run_all(_jobs(config, output, console), console, workers=at_once, output=output)
+    data = _all_data(config, output, console)
+    if config.reinforce is not None:
+        status = run_all(_distilling(config, output, data), console, workers=at_once, output=output)
+        if status:
+            return status
+    status = run_all(_jobs(config, output, data), console, workers=at_once, output=output)
     if status != STOPPED:
         _tell(config, output, console, command)
     return status
@@ -84,7 +96,12 @@ def _tell(config: CompareConfig, output: Path, console: Console, command: Sequen
         group: [runs[group, label, seed] for label in config.methods for seed in config.seeds]
         for group in config.groups
     }
-    comparison = read_comparison(folders, config.baseline)
+    threshold = None
+    if config.reinforce is not None:
+        threshold = config.reinforce.threshold
+        for name, (family, _) in config.parts.items():
+            folders[name] = [_distilled(output, family, seed) for seed in config.seeds] + folders[name]
+    comparison = read_comparison(folders, config.baseline, threshold=threshold)
     # Written before anything is printed: whoever reads along may leave.
     files = save_comparison(comparison, output, title=config.name, notes=_notes(config, command))
     page = save_comparison_pages(comparison, output, title=config.name)
@@ -98,28 +115,60 @@ def _tell(config: CompareConfig, output: Path, console: Console, command: Sequen
     console.print(f"Written: {', '.join(map(str, [*files, page]))}", markup=False)
 
 
-def _jobs(config: CompareConfig, output: Path, console: Console) -> list[Job]:
-    data: dict[tuple[str, int], tuple[Path, Mapping[str, Path]]] = {}
+def _all_data(config: CompareConfig, output: Path, console: Console) -> Data:
     with console.status("Making data"):
-        for group in config.groups:
-            for seed in config.seeds:
-                data[group, seed] = _data(config, output, group, seed)
+        return {
+            (family, seed): _data(config, output, family, seed)
+            for family, _ in config.parts.values()
+            for seed in config.seeds
+        }
+
+
+def _distilled(output: Path, family: str, seed: int) -> Path:
+    return output / "runs" / DISTILLED / f"{slug(family)}-seed{seed}"
+
+
+def _distilling(config: CompareConfig, output: Path, data: Data) -> list[Job]:
+    plain = config.model_copy(update={"methods": {DISTILLED: {}}})
+    return [
+        Job(config=plain.run_config(DISTILLED, train, seed), output=_distilled(output, family, seed), splits=splits)
+        for (family, seed), (train, splits) in data.items()
+    ]
+
+
+def _jobs(config: CompareConfig, output: Path, data: Data) -> list[Job]:
     jobs = []
     for folder, (group, label, seed) in planned_runs(config, output).items():
-        train, splits = data[group, seed]
-        jobs.append(Job(config=config.run_config(label, train, seed), output=folder, splits=splits))
+        family, size = config.parts[group]
+        train, splits = data[family, seed]
+        run: DistillConfig | ReinforceConfig
+        if config.reinforce is None or size is None:
+            run = config.run_config(label, train, seed)
+        else:
+            run = config.reinforce.run_config(
+                config.methods[label],
+                size,
+                name=label,
+                model=config.model,
+                trust_remote_code=config.trust_remote_code,
+                adapter=_distilled(output, family, seed),
+                data=[train],
+                seed=seed,
+            )
+        jobs.append(Job(config=run, output=folder, splits=splits))
     return jobs
 
 
-def _data(config: CompareConfig, output: Path, group: str, seed: int) -> tuple[Path, Mapping[str, Path]]:
+def _data(config: CompareConfig, output: Path, family: str, seed: int) -> tuple[Path, Mapping[str, Path]]:
     if config.families is None:
         if config.train is None or config.splits is None:
             raise UserError("a comparison needs families, or train and splits")
         return config.train, config.splits
-    folder = output / "data" / group
+    folder = output / "data" / family
     options = config.generator.model_dump(mode="json", exclude={"evaluation_sets", "splits"})
-    keep_options(folder, output / "runs" / group, options)
-    return write_data(folder, group, seed, config.generator)
+    runs = output / "runs" / (DISTILLED if config.reinforce else family)
+    keep_options(folder, runs, options)
+    return write_data(folder, family, seed, config.generator)
 
 
 def _notes(config: CompareConfig, command: Sequence[str]) -> list[str]:
@@ -131,7 +180,10 @@ def _notes(config: CompareConfig, command: Sequence[str]) -> list[str]:
         lines.append(f"- data: train `{config.train}`, {splits}")
     else:
         lines.append(f"- data: `{_flat(config.generator.model_dump(mode='json', exclude_none=True))}`")
-    lines += [f"- all methods: training `{_flat(config.training)}`, lora `{_flat(config.lora)}`"]
+    who = "all methods" if config.reinforce is None else "the students that all start from"
+    lines += [f"- {who}: training `{_flat(config.training)}`, lora `{_flat(config.lora)}`"]
+    if config.reinforce is not None:
+        lines += [f"- all methods: `{_flat(config.reinforce.model_dump(mode='json'))}`"]
     tuned = f" (values of `{config.tuned}` laid over)" if config.tuned else ""
     lines.append(f"- settings by method{tuned}:")
     return [*lines, *(f"    - {label}: `{_flat(settings)}`" for label, settings in config.methods.items())]

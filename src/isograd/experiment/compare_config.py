@@ -19,6 +19,7 @@ from isograd.experiment.config import (
     validated,
 )
 from isograd.experiment.data import IsomerOptions
+from isograd.experiment.reinforcement import DISTILLED, ReinforceOptions, check_rules
 
 __all__ = ["CompareConfig", "load_compare"]
 
@@ -31,12 +32,27 @@ class CompareConfig(ExperimentConfig):
         splits: evaluation files of one's own, by split name.
         baseline: the label that the others are compared with; by default the one called ERM, else the first.
         tuned: a file of tuned values, ``methods: {LABEL: {...}}``, laid over ``methods``.
+        reinforce: group RL after distillation. ``training`` is then that of the one student which all methods of a
+            family and seed start from, ``methods`` are rules of group RL, and each group size is a group of its own.
     """
 
     generator: IsomerOptions = IsomerOptions()
     splits: Annotated[dict[str, Path], Field(min_length=1)] | None = None
     baseline: str = ""
     tuned: Path | None = None
+    reinforce: ReinforceOptions | None = None
+
+    @property
+    def parts(self) -> dict[str, tuple[str, int | None]]:
+        """By the name of each group: its family (or ``data``), and the group size where rules of group RL compete."""
+        if self.reinforce is None:
+            return {name: (name, None) for name in super().groups}
+        return {f"{name}-g{size}": (name, size) for name in super().groups for size in self.reinforce.group_sizes}
+
+    @property
+    def groups(self) -> list[str]:
+        """What has a table of its own."""
+        return [*self.parts]
 
 
 def load_compare(path: Path) -> CompareConfig:
@@ -58,7 +74,12 @@ def load_compare(path: Path) -> CompareConfig:
         raise UserError(f"{path}: generator: says what the sets of families are like; name families")
     config = _resolved(config, path)
     _check_data(config, path)
-    config = checked_methods(config, path)
+    if config.reinforce is None:
+        config = checked_methods(config, path)
+    else:
+        check_rules(config.reinforce, config.methods, path)
+        # Without methods: the student that they start from.
+        checked_methods(config.model_copy(update={"methods": {DISTILLED: {}}}), path)
     baseline = config.baseline or next((label for label in config.methods if label.casefold() == "erm"), "")
     baseline = baseline or next(iter(config.methods))
     if baseline not in config.methods:

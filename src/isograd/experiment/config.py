@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from isograd.common.errors import UserError
 from isograd.distill.run_config import DataSource, DistillConfig, parse_config
 from isograd.experiment.data import IsomerOptions
-from isograd.experiment.running import slug
+from isograd.experiment.running import check_labels, slug
 
 __all__ = [
     "OWN_FILES",
@@ -228,17 +228,13 @@ def checked_methods(config: _Config, path: Path) -> _Config:
     common = {"data": [{"path": "checked elsewhere"}], "lora": config.lora}
     shared = parse_config({**common, "training": config.training}, str(path))
     methods: dict[str, Settings] = {}
-    folders: dict[str, str] = {}
+    check_labels(config.methods, path)
     for label, settings in config.methods.items():
         where = f"{path}: methods.{label}"
         try:
             methods[label] = parse_config({**common, "training": settings}, where).training
         except UserError as error:
             raise UserError(str(error).replace(f"{where}: training.", f"{where}.", 1)) from None
-        folder = slug(label)
-        if not folder or folder in folders:
-            raise UserError(f"{where}: " + (f"too like {folders[folder]!r}" if folder else "needs a letter or digit"))
-        folders[folder] = label
         training = merged(shared.training, methods[label])
         params = training.get("method_params", {})
         if isinstance(params, dict):

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from isograd.common.errors import UserError
-from isograd.common.files import read_json, write_json
+from isograd.common.files import read_json
 from isograd.common.quiet import quiet_libraries
+from isograd.evaluate.harness.backends import Subject
 from isograd.isomers import load_isomers
-from isograd.isomers.benchmarks import read_benchmark
 from isograd.student import student_path
 
-__all__ = ["evaluate_run", "is_measured", "load_run_student", "resolve_model", "score_run"]
+__all__ = ["evaluate_run", "is_measured", "load_run_student", "named_subjects", "resolve_model"]
 
 Progress = Callable[[int, int], None]
 
@@ -33,15 +34,45 @@ def load_run_student(output: Path) -> tuple[Any, Any]:
     from isograd.evaluate.suite import load_student
 
     quiet_libraries()
+    model, adapter, trust_remote_code = _run_parts(output)
+    return load_student(resolve_model(model), adapter, trust_remote_code=trust_remote_code)
+
+
+def _run_parts(output: Path) -> tuple[str, Path | None, bool]:
     record = read_json(output / "run.json")
     if record["status"] != "finished":
         raise UserError(f"{output}: its run is not finished (status {record['status']}); run it again to resume it")
     config = record["config"]
-    return load_student(
-        resolve_model(config["model"]),
-        None if record.get("base") else output / "adapter",
-        trust_remote_code=config["trust_remote_code"],
-    )
+    adapter = None if record.get("base") else output / "adapter"
+    return config["model"], adapter, config["trust_remote_code"]
+
+
+def named_subjects(names: Sequence[str], *, base: bool = False, trust_remote_code: bool = False) -> list[Subject]:
+    """The models that names stand for, in order.
+
+    Args:
+        names: run folders, folders of adapters, or models: a folder, a hub id, or ``builtin``.
+        base: also the models under the adapters, before them.
+        trust_remote_code: let the repositories run their own code.
+
+    Raises:
+        UserError: a run that is not finished, or an adapter that does not name its model.
+    """
+    found = []
+    for name in names:
+        model, adapter, trust = name, None, trust_remote_code
+        if (Path(name) / "run.json").is_file():
+            model, adapter, trust = _run_parts(Path(name))
+        elif (Path(name) / "adapter_config.json").is_file():
+            model, adapter = read_json(Path(name) / "adapter_config.json").get("base_model_name_or_path"), Path(name)
+            if not model:
+                raise UserError(f"{name}: adapter_config.json names no base model (base_model_name_or_path)")
+        found.append((name, model, Subject(name, resolve_model(model), adapter, trust or trust_remote_code)))
+    bases = {}
+    for name, model, subject in found:
+        if base and subject.adapter is not None and model not in names:
+            bases[subject.model] = replace(subject, label=model, adapter=None)
+    return [*bases.values(), *(subject for _, _, subject in found)]
 
 
 def evaluate_run(output: Path, splits: Mapping[str, Path], *, progress: Progress | None = None) -> dict[str, Any]:
@@ -85,23 +116,3 @@ def _known_metrics(output: Path) -> dict[str, Any]:
     file = output / "metrics.json"
     known: dict[str, Any] = read_json(file) if file.is_file() else {}
     return known
-
-
-def score_run(output: Path, benchmarks: Mapping[str, Path], *, progress: Progress | None = None) -> dict[str, Any]:
-    """Score a run's student on benchmark rows and write ``benchmarks.json``.
-
-    Args:
-        output: a run folder.
-        benchmarks: files by format, a key of ``isograd.isomers.benchmarks.FORMATS``.
-        progress: called with (rows done, rows in all) of each file.
-
-    Raises:
-        UserError: an unreadable file, or a folder without a finished run.
-    """
-    from isograd.evaluate.benchmarks import score_benchmark
-
-    rows = {form: read_benchmark(path, form) for form, path in benchmarks.items()}
-    model, tokenizer = load_run_student(output)
-    scores = {form: score_benchmark(model, tokenizer, rows[form], form, progress=progress) for form in rows}
-    write_json(output / "benchmarks.json", scores)
-    return scores

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from isograd.experiment.pool import Outcome, run_jobs
 from isograd.experiment.worker import STOPPED, Job
 from isograd.runs.folder import RUN_FORMAT
 
-__all__ = ["cores", "run_all", "slug", "worker_count"]
+__all__ = ["check_labels", "cores", "run_all", "slug", "worker_count"]
 
 
 def worker_count(asked: int | None, configured: int | None) -> int:
@@ -39,6 +39,21 @@ def cores() -> int:
 def slug(label: str) -> str:
     """A label as part of a folder's name: lower case, ``-`` for all that is not a letter, a digit, ``.`` or ``_``."""
     return re.sub(r"[^\w.]+", "-", label.lower()).strip("-.")
+
+
+def check_labels(labels: Iterable[str], path: Path) -> None:
+    """Refuse labels that would share a folder; ``path`` names the configuration.
+
+    Raises:
+        UserError: two labels are too alike, or one has neither letter nor digit.
+    """
+    folders: dict[str, str] = {}
+    for label in labels:
+        folder = slug(label)
+        if not folder or folder in folders:
+            why = f"too like {folders[folder]!r}" if folder else "needs a letter or digit"
+            raise UserError(f"{path}: methods.{label}: {why}")
+        folders[folder] = label
 
 
 def run_all(jobs: Sequence[Job], console: Console, *, workers: int, output: Path) -> int:

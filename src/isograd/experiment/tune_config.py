@@ -53,6 +53,8 @@ def load_tune(path: Path) -> TuneConfig:
             one of the test splits, or holds sets of one.
     """
     content = read_yaml(path)
+    if "reinforce" in content:
+        raise UserError(f"{path}: reinforce: isograd tune chooses settings of distillation, not of group RL")
     kept = _known(content, CompareConfig, TuneConfig, f"{path}: ")
     if isinstance(content.get("generator"), dict):
         kept["generator"] = _known(content["generator"], IsomerOptions, TrainingOptions, f"{path}: generator.")

@@ -21,6 +21,8 @@ from isograd.common.files import read_json, write_json
 from isograd.distill.job import run_distill
 from isograd.distill.run_config import DistillConfig
 from isograd.experiment.measure import evaluate_run, resolve_model
+from isograd.reinforce.job import run_reinforce
+from isograd.reinforce.run_config import ReinforceConfig
 from isograd.runs.folder import RUN_FORMAT, describe_environment
 
 __all__ = ["STOPPED", "Job", "run_job"]
@@ -42,7 +44,7 @@ class Job(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    config: DistillConfig
+    config: DistillConfig | ReinforceConfig
     output: Path
     splits: Mapping[str, Path]
     train: bool = True
@@ -61,12 +63,15 @@ def run_job(job: Job, report: IO[str]) -> int:
             raise KeyboardInterrupt from None
 
     if job.train:
-        outcome = run_distill(
-            job.config,
-            job.output,
-            model_path=resolve_model(job.config.model),
-            progress=lambda done, total, loss: tell("train", done, total, loss),
-        )
+        path = resolve_model(job.config.model)
+
+        def trained(done: int, total: int, loss: float | None) -> None:
+            tell("train", done, total, loss)
+
+        if isinstance(job.config, ReinforceConfig):
+            outcome = run_reinforce(job.config, job.output, model_path=path, progress=trained)
+        else:
+            outcome = run_distill(job.config, job.output, model_path=path, progress=trained)
         if outcome == "stopped":
             return STOPPED
     else:

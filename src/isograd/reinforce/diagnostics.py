@@ -6,13 +6,11 @@ their first token up to and including it: only there is the context the same, so
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-__all__ = ["cancellation", "drift", "jitter", "learning_tax", "shared_nodes", "steps_to_threshold"]
+__all__ = ["cancellation", "drift", "learning_tax", "shared_nodes"]
 
 
 def shared_nodes(ids: Int[Tensor, "N G T"], mask: Bool[Tensor, "N G T"]) -> Int[Tensor, "N G T"]:
@@ -113,14 +111,3 @@ def drift(advantages: Float[Tensor, "N G"], log_ratio: Float[Tensor, "N G T"], m
     pairs = torch.isclose(advantages[:, :, None], advantages[:, None], rtol=1e-5, atol=1e-6)
     pairs = pairs & ~torch.eye(advantages.shape[1], dtype=torch.bool, device=pairs.device)
     return (moved[:, :, None] - moved[:, None]).abs()[pairs].mean().item()
-
-
-def jitter(values: Sequence[float]) -> float:
-    """Mean squared second difference of a metric's curve (arXiv 2604.13088); NaN for fewer than three values."""
-    bends = [after - 2 * here + before for before, here, after in zip(values, values[1:], values[2:], strict=False)]
-    return sum(bend * bend for bend in bends) / len(bends) if bends else float("nan")
-
-
-def steps_to_threshold(steps: Sequence[int], values: Sequence[float], threshold: float) -> int | None:
-    """The first step from which a metric is at least ``threshold``; None if it never is."""
-    return next((step for step, value in zip(steps, values, strict=True) if value >= threshold), None)

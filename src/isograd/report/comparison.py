@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from isograd.common.errors import UserError
+from isograd.report.learning import learning_values
 from isograd.report.runs import Distance, Run, SplitScore, read_runs
 from isograd.report.summary import Cell, Method, describe_split, group_runs, split_order
 
@@ -39,12 +40,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Group:
-    """What is compared with each other: the runs of all methods on the data of one family."""
+    """What is compared with each other: the runs of all methods on the data of one family.
+
+    ``threshold`` is the reward that reinforcement learning is to reach; None where nothing is reinforced.
+    """
 
     name: str
     folders: Mapping[Path, Run]
     methods: Sequence[Method]
     baseline: Method
+    threshold: float | None = None
 
     @property
     def seeds(self) -> list[int]:
@@ -82,6 +87,13 @@ class Group:
             for layer in found
         ]
 
+    def learning(self) -> list[Metric]:
+        """What the logs of reinforcement learning say; nothing without a threshold."""
+        if self.threshold is None:
+            return []
+        values = learning_values(self.threshold)
+        return [Metric(f"learning/{key}", title, value) for key, (title, value) in values.items()]
+
     def costs(self) -> list[Metric]:
         """Seconds of a step and peak memory; the untrained student has neither."""
         return [
@@ -91,7 +103,7 @@ class Group:
 
     def metrics(self) -> list[Metric]:
         """All of them."""
-        return [*self.accuracies(), *self.chains(), *self.distances(), *self.layers(), *self.costs()]
+        return [*self.accuracies(), *self.chains(), *self.distances(), *self.layers(), *self.learning(), *self.costs()]
 
     def difference(self, method: Method, metric: Metric) -> Cell | None:
         """A metric minus the baseline's on the seeds that both have; None for the baseline itself."""
@@ -125,12 +137,15 @@ class Comparison:
         return [run for group in self.groups for run in group.folders.values()]
 
 
-def read_comparison(groups: Mapping[str, Sequence[Path]], baseline: str) -> Comparison:
+def read_comparison(
+    groups: Mapping[str, Sequence[Path]], baseline: str, *, threshold: float | None = None
+) -> Comparison:
     """Read the run folders of a comparison.
 
     Args:
         groups: run folders by group, methods in the order in which they are to stand.
         baseline: the label of the method that the others are compared with.
+        threshold: the reward that reinforcement learning is to reach, if the runs are of that kind.
 
     Raises:
         UserError: a group without a run of the baseline, or as :func:`isograd.report.runs.read_runs`.
@@ -142,7 +157,7 @@ def read_comparison(groups: Mapping[str, Sequence[Path]], baseline: str) -> Comp
         found = next((method for method in methods if method.label == baseline), None)
         if found is None:
             raise UserError(f"{name}: no run of the baseline {baseline!r}")
-        read.append(Group(name, dict(zip(map(Path, folders), runs, strict=True)), methods, found))
+        read.append(Group(name, dict(zip(map(Path, folders), runs, strict=True)), methods, found, threshold))
     return Comparison(read)
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from isograd.report.comparison import Group, Metric
+from isograd.report.learning import SMOOTHED
 from isograd.report.summary import Cell, Method, chance_level
 from isograd.report.words import shorten
 
@@ -74,6 +75,17 @@ def group_tables(group: Group) -> list[TextTable]:
                 metrics=group.chains(),
             ),
         ]
+    if group.threshold is not None:
+        note = (
+            f"From the training logs. The threshold is a reward of {_plain(group.threshold)}, the mean of {SMOOTHED} "
+            "generations; a run that never reaches it counts with all its steps. The end is the last fifth."
+        )
+        tables.append(_table("learning", "Reinforcement learning", note, group, means, metrics=group.learning()))
+        if rivals:
+            title = f"Paired difference to {base}: reinforcement learning"
+            tables.append(
+                _table("learning_difference", title, same, group, differences, methods=rivals, metrics=group.learning())
+            )
     lcs = f"Mean distance of representations, in distribution, by pooling.{between}"
     tables.append(_table("lcs", "Logical Consistency Score", lcs, group, means, metrics=group.distances()))
     if rivals:

@@ -9,11 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from isograd.common.curves import jitter, steps_to_threshold
 from isograd.lab.drift.rules import LADDER, REPAIRS
 from isograd.lab.drift.tasks import Task
 from isograd.lab.drift.training import Arm, Batch, Curves, Optimizer, Setup, simulate
 from isograd.lab.records import Findings, Tick
-from isograd.reinforce.diagnostics import cancellation, jitter, shared_nodes, steps_to_threshold
+from isograd.reinforce.diagnostics import cancellation, shared_nodes
 from isograd.reinforce.weights import TokenWeights
 
 __all__ = ["RATES", "THRESHOLD", "group_sizes", "long_runs", "predictions", "restored"]
