@@ -9,10 +9,11 @@ import torch
 
 from isograd.lab.drift.exact import GROUP, TINY, all_groups, moments
 from isograd.lab.drift.local import disputed, drift_formula, formula_and_measured
-from isograd.lab.drift.page import cell, verdict
+from isograd.lab.drift.page import verdict
 from isograd.lab.drift.rules import LADDER, MECHANISMS
 from isograd.lab.drift.tasks import table_policy
 from isograd.lab.records import Findings, Record
+from isograd.lab.text import cell
 from isograd.reinforce.weights import TokenWeights
 
 

@@ -10,6 +10,7 @@ from isograd.lab.drift.exact import GROUP, TINY
 from isograd.lab.drift.runs import RATES, THRESHOLD
 from isograd.lab.drift.tasks import TASKS
 from isograd.lab.records import Findings, Record
+from isograd.lab.text import cell, one, table
 
 __all__ = ["drift_page", "verdict"]
 
@@ -32,29 +33,6 @@ def verdict(difference: Record, wish: Wish) -> str:
     return "equal" if difference.low == difference.high == 0 else "open"
 
 
-def _number(value: float) -> str:
-    if not math.isfinite(value):
-        return "-"
-    return "0" if abs(value) < 1e-12 else f"{value:.3g}"
-
-
-def cell(record: Record | None) -> str:
-    """Mean and interval; a dash where there is nothing."""
-    if record is None or not record.n:
-        return "-"
-    span = f" [{_number(record.low)}, {_number(record.high)}]" if math.isfinite(record.low) else ""
-    return _number(record.mean) + span
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    lines = [header, ["---"] * len(header), *rows]
-    return ["| " + " | ".join(line) + " |" for line in lines] + [""]
-
-
-def _one(found: Sequence[Record]) -> Record | None:
-    return found[0] if found else None
-
-
 def _arms(records: Iterable[Record]) -> list[str]:
     return list(dict.fromkeys(record.arm for record in records))
 
@@ -63,10 +41,10 @@ def _by_measure(
     findings: Findings, experiment: str, task: str, measures: Sequence[str], at: float | None = None
 ) -> list[str]:
     arms = _arms(findings.find(experiment, task=task))
-    return _table(
+    return table(
         ["rule", *measures],
         (
-            [arm, *(cell(_one(findings.find(experiment, task=task, arm=arm, measure=m, at=at))) for m in measures)]
+            [arm, *(cell(one(findings.find(experiment, task=task, arm=arm, measure=m, at=at))) for m in measures)]
             for arm in arms
         ),
     )
@@ -75,12 +53,12 @@ def _by_measure(
 def _cancellation(findings: Findings) -> list[str]:
     columns = list(dict.fromkeys((r.task, r.at) for r in findings.find("cancellation")))
     rows = [
-        [arm, *(cell(_one(findings.find("cancellation", task=task, arm=arm, at=at))) for task, at in columns)]
+        [arm, *(cell(one(findings.find("cancellation", task=task, arm=arm, at=at))) for task, at in columns)]
         for arm in _arms(findings.find("cancellation"))
     ]
     lines = ["## Cancellation on shared tokens", ""]
     lines += ["|sum A w| / sum |A w| on tokens that the whole group shares; every rule weighs the same data.", ""]
-    lines += _table(["rule", *(f"{task}, {at:.0f} steps off-policy" for task, at in columns)], rows)
+    lines += table(["rule", *(f"{task}, {at:.0f} steps off-policy" for task, at in columns)], rows)
     for task, at in columns:
         lines += [f"Same data, `{task}`, {at:.0f} steps off-policy: where the gradient goes.", ""]
         lines += _by_measure(findings, "direction", task, ("size", "cosine", "template", "tax"), at)
@@ -92,16 +70,16 @@ def _exact(findings: Findings) -> list[str]:
     measures = ("template bias", "template noise", "noise", "cosine")
     for at, told in ((0.0, "On-policy"), (1.0, "Off-policy")):
         rows = [
-            [arm, *(cell(_one(findings.find("exact", arm=arm, measure=measure, at=at))) for measure in measures)]
+            [arm, *(cell(one(findings.find("exact", arm=arm, measure=measure, at=at))) for measure in measures)]
             for arm in _arms(findings.find("exact"))
         ]
-        lines += [f"{told}, over the norm of the rule's expected gradient:", "", *_table(["rule", *measures], rows)]
+        lines += [f"{told}, over the norm of the rule's expected gradient:", "", *table(["rule", *measures], rows)]
     return lines
 
 
 def _disputed(findings: Findings) -> list[str]:
     rows = [[r.task, r.arm, r.measure, cell(r)] for r in findings.find("disputed")]
-    return ["## Disputed cases", "", *_table(["case", "push", "measure", "value"], rows)]
+    return ["## Disputed cases", "", *table(["case", "push", "measure", "value"], rows)]
 
 
 def _formula(findings: Findings) -> list[str]:
@@ -109,7 +87,7 @@ def _formula(findings: Findings) -> list[str]:
     told = (
         "`order`: of the error in eta (the claim: 3). `within`: the divergence (nats) up to which it is off by a tenth."
     )
-    return ["## 1/2 eta^2 g'Fg against measured KL", "", told, "", *_table(["case", "measure", "value"], rows)]
+    return ["## 1/2 eta^2 g'Fg against measured KL", "", told, "", *table(["case", "measure", "value"], rows)]
 
 
 def _long(findings: Findings) -> list[str]:
@@ -128,10 +106,10 @@ def _groups(findings: Findings) -> list[str]:
     sizes = list(dict.fromkeys(record.at for record in records))
     for measure in ("residual", "drift", "steps", "jitter", "final", "mean", "mean - GSPO, bounds 0.2"):
         rows = [
-            [arm, *(cell(_one(findings.find("group", arm=arm, measure=measure, at=at))) for at in sizes)]
+            [arm, *(cell(one(findings.find("group", arm=arm, measure=measure, at=at))) for at in sizes)]
             for arm in _arms(findings.find("group", measure=measure))
         ]
-        lines += [f"{measure}:", "", *_table(["rule", *(f"G = {at:.0f}" for at in sizes)], rows)]
+        lines += [f"{measure}:", "", *table(["rule", *(f"G = {at:.0f}" for at in sizes)], rows)]
     return lines
 
 
@@ -150,7 +128,7 @@ def _restored(findings: Findings) -> list[str]:
             if base and measure in wishes:
                 told = verdict(record, wishes[measure])
                 rows.append([record.task, optimizer, record.arm, measure, cell(record), told])
-    return lines + _table(["task", "optimizer", "rule", "measure", "difference", "better?"], rows)
+    return lines + table(["task", "optimizer", "rule", "measure", "difference", "better?"], rows)
 
 
 def _predictions(findings: Findings) -> list[str]:
@@ -167,7 +145,7 @@ def _predictions(findings: Findings) -> list[str]:
             ]
             if cells:
                 rows.append([arm, *(f"{cell(record)} {told}" for record, told in cells)])
-        lines += ["Paired differences to GRPO:", "", *_table(["rule", *PREDICTED], rows)]
+        lines += ["Paired differences to GRPO:", "", *table(["rule", *PREDICTED], rows)]
     return lines
 
 
