@@ -175,7 +175,7 @@ def test_a_file_that_is_no_configuration(tmp_path: Path, text: str, message: str
 def test_the_examples_of_the_guide(tmp_path: Path) -> None:
     pytest.importorskip("torchjd")
     guide = (Path(__file__).resolve().parents[2] / "docs" / "compare.md").read_text(encoding="utf-8")
-    rivals, own = re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL)
+    rivals, own, rules = re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL)
     (tmp_path / "rivals.yaml").write_text(rivals, encoding="utf-8")
     config = load_compare(tmp_path / "rivals.yaml")
     assert {settings["method"] for settings in config.methods.values()} == set(METHOD_NAMES)
@@ -188,3 +188,5 @@ def test_the_examples_of_the_guide(tmp_path: Path) -> None:
         save_isomers(create_isomers(size=1), tmp_path / f"{name}.jsonl")
     (tmp_path / "own.yaml").write_text(own, encoding="utf-8")
     assert load_compare(tmp_path / "own.yaml").groups == ["data"]
+    (tmp_path / "rules.yaml").write_text(rules, encoding="utf-8")
+    assert load_compare(tmp_path / "rules.yaml").groups[:2] == ["arithmetic-g2", "arithmetic-g4"]
