@@ -30,17 +30,36 @@ def _show(run: Callable[[Callable[[int, int, str], None]], list[Path]]) -> None:
         typer.echo(str(file))
 
 
+def _run(run: Any, output: Path, full: Any, quick: Any, seeds: int | None, short: bool) -> None:
+    """One of the simulations, which have seeds and two sizes."""
+    from dataclasses import replace
+
+    scale = quick if short else full
+    _show(lambda progress: run(output, scale if seeds is None else replace(scale, seeds=seeds), progress))
+
+
 @lab.command("drift")
 def lab_drift(output: Output = Path("lab-drift"), seeds: Seeds = None, quick: Quick = False) -> None:
     """Cancellation and its failure, drift, entropy, group size and the disputed cases of group policy gradients."""
-    from dataclasses import replace
-
     from isograd.lab.drift.experiment import FULL, QUICK, run_drift
 
-    scale = QUICK if quick else FULL
-    if seeds is not None:
-        scale = replace(scale, seeds=seeds)
-    _show(lambda progress: run_drift(output, scale, progress))
+    _run(run_drift, output, FULL, QUICK, seeds, quick)
+
+
+@lab.command("bound")
+def lab_bound(output: Output = Path("lab-bound"), seeds: Seeds = None, quick: Quick = False) -> None:
+    """Risk on unseen domains against their number, for ERM, IGA, AND-mask and an oracle, with assumptions broken."""
+    from isograd.lab.bound.experiment import FULL, QUICK, run_bound
+
+    _run(run_bound, output, FULL, QUICK, seeds, quick)
+
+
+@lab.command("convergence")
+def lab_convergence(output: Output = Path("lab-convergence"), seeds: Seeds = None, quick: Quick = False) -> None:
+    """Rates of masked descent, with noise and truncation, and where it comes to rest."""
+    from isograd.lab.convergence.experiment import FULL, QUICK, run_convergence
+
+    _run(run_convergence, output, FULL, QUICK, seeds, quick)
 
 
 @lab.command("selectivity")

@@ -88,10 +88,12 @@ class Findings:
         at: float | None = None,
     ) -> list[Record]:
         """The records that match; None matches all."""
-        wanted = {"task": task, "arm": arm, "measure": measure, "at": at}
-        chosen = {name: value for name, value in wanted.items() if value is not None}
         return [
             record
             for record in self.records
-            if record.experiment == experiment and all(getattr(record, name) == chosen[name] for name in chosen)
+            if record.experiment == experiment
+            and (task is None or record.task == task)
+            and (arm is None or record.arm == arm)
+            and (measure is None or record.measure == measure)
+            and (at is None or record.at == at)
         ]

@@ -11,7 +11,7 @@ from typing import Any, Final
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformers import TrainerCallback, set_seed
+from transformers import PrinterCallback, TrainerCallback, set_seed
 
 from isograd.capture import DomainCapture
 from isograd.common.models import load_causal_lm
@@ -145,6 +145,7 @@ def train_and_probe(setup: Setup, seed: int, tick: Callable[[], None]) -> list[T
             peft_config=lora_config(setup.run_config(seed)),
             callbacks=[Probing()],
         )
+        trainer.remove_callback(PrinterCallback)
         trainer.train()
         found.append(probe(trainer.model, tokenizer, batches, setup.steps))
     return found

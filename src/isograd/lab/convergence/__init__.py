@@ -1,0 +1,1 @@
+"""Whether Invariant Gradient Alignment converges, how fast, and to what: ``isograd lab convergence``."""
