@@ -94,7 +94,7 @@ def test_text_in_a_file_is_no_markup(tmp_path: Path) -> None:
         (("distill", "bad.yaml", "-o", "run", "--set", "seed"), "write it as key=value"),
         (("evaluate", "none", "--data", "id=none.jsonl"), "--data 'id=none.jsonl'"),
         (("evaluate", "none"), "nothing to measure"),
-        (("evaluate", "none", "--benchmark", "gsm9k=bad.yaml"), "unknown data format 'gsm9k'"),
+        (("evaluate", "none", "--tasks", "gsm9k"), "unknown task 'gsm9k'; did you mean gsm8k"),
         (("report", "none"), "run.json: no such file"),
         (("demo", "--seeds", "0"), "must be at least 1"),
         (("compare", "none.yaml"), "none.yaml: No such file"),

@@ -10,7 +10,7 @@ from trl.trainer.utils import get_callable_name, is_async_callable
 
 from isograd.common.errors import UserError
 from isograd.isomers import create_isomers
-from isograd.isomers.answers import score_answer
+from isograd.isomers.answers import read_letter, score_answer
 from isograd.isomers.views import to_prompts
 from isograd.reinforce import rewards
 from isograd.reinforce.rewards import ExactAnswer, IsomerAnswer, choice_letter, exact_answer, isomer_answer

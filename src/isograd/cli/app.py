@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from isograd.cli.evaluate import evaluate
 from isograd.cli.isomers import isomers
 from isograd.cli.lab import lab
 from isograd.cli.review import review
@@ -31,39 +31,7 @@ app.add_typer(student, name="student")
 app.add_typer(lab, name="lab")
 app.command("distill")(distill)
 app.command("reinforce")(reinforce)
-
-
-@app.command("evaluate")
-def evaluate(
-    run: Annotated[Path, typer.Argument(help="A finished run folder.")],
-    data: Annotated[list[str] | None, typer.Option("--data", "-d", help="SPLIT=FILE of isomer sets.")] = None,
-    benchmark: Annotated[list[str] | None, typer.Option(help="FORMAT=FILE, for example gsm8k=test.jsonl.")] = None,
-) -> None:
-    """Measure a run's student: accuracy, chain accuracy and Logical Consistency Score, or benchmark accuracy."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    from isograd.cli.views import benchmarks_view, metrics_view, named_files
-    from isograd.common.errors import UserError
-    from isograd.experiment.measure import evaluate_run, score_run
-
-    if not data and not benchmark:
-        raise UserError("nothing to measure; give --data id=FILE or --benchmark gsm8k=FILE")
-    splits, benchmarks = named_files("--data", data or []), named_files("--benchmark", benchmark or [])
-    views = []
-    columns = (TextColumn("Evaluating"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, transient=True, disable=not sys.stdout.isatty()) as progress:
-        task = progress.add_task("", total=None)
-
-        def show(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
-
-        if splits:
-            views.append(metrics_view(evaluate_run(run, splits, progress=show)))
-        if benchmarks:
-            views.append(benchmarks_view(score_run(run, benchmarks, progress=show)))
-    for view in views:
-        Console().print(view)
+app.command("evaluate")(evaluate)
 
 
 @app.command("report")

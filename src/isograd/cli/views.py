@@ -152,14 +152,26 @@ def metrics_view(metrics: Mapping[str, Any]) -> RenderableType:
     return Group(table, scores)
 
 
-def benchmarks_view(scores: Mapping[str, Any]) -> RenderableType:
-    """Benchmark accuracies with Wilson intervals."""
+def benchmarks_view(results: Mapping[str, Any]) -> RenderableType:
+    """Benchmark accuracies of models, and their differences on the same documents."""
     table = Table(title="Benchmark accuracy with 95% intervals")
-    for title in ("benchmark", "rows", "accuracy"):
-        table.add_column(title, justify="left" if title == "benchmark" else "right")
-    for name, score in scores.items():
-        table.add_row(Text(name), str(score["n"]), _interval(score, "accuracy"))
-    return table
+    for title in ("benchmark", "model", "documents", "accuracy", "chance"):
+        table.add_column(title, justify="left" if title in ("benchmark", "model") else "right")
+    for row in results["scores"]:
+        accuracy = f"{row['accuracy']:.3f} [{_number(row['low'])}, {_number(row['high'])}]"
+        table.add_row(Text(row["benchmark"]), Text(row["model"]), str(row["n"]), accuracy, _number(row["chance"]))
+    views: list[RenderableType] = [table]
+    if results["differences"]:
+        gaps = Table(title="Differences on the same documents with 95% intervals (paired bootstrap)")
+        for title in ("benchmark", "models", "difference"):
+            gaps.add_column(title, justify="right" if title == "difference" else "left")
+        for row in results["differences"]:
+            gap = f"{row['mean']:+.3f} [{_number(row['low'])}, {_number(row['high'])}]"
+            gaps.add_row(Text(row["benchmark"]), Text(f"{row['model']} - {row['minus']}"), gap)
+        views.append(gaps)
+    if results["left_out"]:
+        views.append(Text(f"Left out, no local file: {', '.join(results['left_out'])}"))
+    return Group(*views)
 
 
 def _interval(split: Mapping[str, Any], name: str) -> str:

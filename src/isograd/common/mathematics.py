@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import math
 import os
 import signal
 import subprocess
@@ -23,20 +24,19 @@ __all__ = ["LATE", "MathWorker", "shared_worker"]
 LATE: Final = "late"
 """The verdict on a pair that took too long or brought its process down."""
 
-# Seconds by the clock until a child must be ready, however busy the machine; pairs that one child is asked.
-_STARTUP, _LIFE = 600.0, 5000
+# Seconds by the clock until a child must be ready, however busy the machine.
+_STARTUP = 600.0
 _SCRIPT = Path(__file__).with_name("mathematics_worker.py")
 
 
 class _Child:
     """One subprocess; not safe for threads."""
 
-    def __init__(self, seconds: float, memory: int) -> None:
+    def __init__(self, seconds: float, memory: int, wall: float) -> None:
         self._late = False
-        self.asked = 0
         # -P: no file of the working directory is taken for a library. Equal hashes make equal orders of sets in sympy.
         self._process = subprocess.Popen(
-            [sys.executable, "-P", str(_SCRIPT), repr(seconds), str(int(memory))],
+            [sys.executable, "-P", str(_SCRIPT), repr(seconds), str(int(memory)), repr(wall)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -53,7 +53,6 @@ class _Child:
         """The reply, or ``None`` where the child died or was killed for taking longer than ``limit`` by the clock."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self.asked += 1
         timer = threading.Timer(limit, self._kill)
         timer.daemon = True
         timer.start()
@@ -100,22 +99,27 @@ def _end(process: subprocess.Popen[bytes], owner: int) -> None:
 class MathWorker:
     """Compares answers with math-verify in a subprocess of its own, which starts with the first pair.
 
-    A pair that takes longer than ``timeout`` seconds of processor time gets its child killed by the system and counts
-    as late: processor time makes verdicts independent of how busy the machine is. A child that dies of anything else is
-    asked once more, in a new child, so that a kill from outside changes no verdict. Safe for threads; after a fork each
+    The child has copies of itself judge. A pair that takes longer than ``timeout`` seconds of processor time gets its
+    copy killed by the system and counts as late: processor time makes verdicts independent of how busy the machine is.
+    A process that dies of anything else is replaced and asked once more, so that a kill from outside changes no
+    verdict. Safe for threads; after a fork each
     process has a child of its own.
 
     Args:
         timeout: seconds of processor time for a pair; without such timers (on Windows) seconds by the clock.
         memory: bytes of address space of the child, on Linux.
+        wall: seconds by the clock for a pair, where nothing may ever wait longer; a verdict may then depend on how busy
+            the machine is.
         patience: seconds by the clock for a pair, for a child that does nothing at all, as when it was stopped.
 
     Raises:
         UserError: when first used: math-verify is not installed, or does not load.
     """
 
-    def __init__(self, *, timeout: float = 5.0, memory: int = 2 << 30, patience: float = 300.0) -> None:
-        self._timeout, self._memory = timeout, memory
+    def __init__(
+        self, *, timeout: float = 5.0, memory: int = 2 << 30, wall: float = math.inf, patience: float = 300.0
+    ) -> None:
+        self._timeout, self._memory, self._wall = timeout, memory, wall
         self._limit = patience if hasattr(signal, "setitimer") else timeout
         self._child: _Child | None = None
         self._owner, self._lock = os.getpid(), threading.Lock()
@@ -166,14 +170,10 @@ class MathWorker:
         return LATE
 
     def _ready(self) -> _Child:
-        # Tables of the parser grow with all that it reads, and memory is limited.
-        if self._child is not None and self._child.asked >= _LIFE:
-            self._child.end()
-            self._child = None
         if self._child is None:
             if importlib.util.find_spec("math_verify") is None:
                 raise UserError("comparing mathematical answers needs math-verify; pip install 'isograd[math]'")
-            child = _Child(self._timeout, self._memory)
+            child = _Child(self._timeout, self._memory, self._wall)
             first = child.ask(b"", _STARTUP)
             if first != "ready":
                 child.end()
@@ -184,9 +184,9 @@ class MathWorker:
 
 
 @lru_cache(maxsize=8)
-def shared_worker(timeout: float, memory: int) -> MathWorker:
+def shared_worker(timeout: float, memory: int, wall: float = math.inf) -> MathWorker:
     """One worker for all who ask with the same limits; see :class:`MathWorker`.
 
     Nothing that keeps the limits alone needs to hold a process, so that rewards can be pickled.
     """
-    return MathWorker(timeout=timeout, memory=memory)
+    return MathWorker(timeout=timeout, memory=memory, wall=wall)

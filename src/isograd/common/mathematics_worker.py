@@ -2,15 +2,18 @@
 
 It runs by its path and imports nothing of isograd: it starts fast, and what it parses can bring down no trainer.
 In: ``[gold, answer, free]``, ``free`` being true where the answer is somewhere in a longer text. Out: ``"right"``,
-``"wrong"`` or ``"unreadable"``. Before the first, ``"ready"``, or ``{"error": ...}`` where math-verify does not load.
+``"wrong"``, ``"unreadable"`` or ``"late"``. Before the first, ``"ready"``, or ``{"error": ...}`` where math-verify does
+not load.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
+import select
 import signal
 import sys
 from collections.abc import Iterator
@@ -127,7 +130,86 @@ def _limit_memory(count: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def main(seconds: float, memory: int) -> None:
+def judged(line: bytes, seconds: float) -> str:
+    """The verdict on one line of input."""
+    try:
+        with processor_time(seconds):
+            return compare(*json.loads(line))
+    except BaseException:
+        # Among others sympy's own errors, no memory left, and nesting that is too deep.
+        return "wrong"
+
+
+class Fork:
+    """A copy of this process that judges, and is killed and copied anew where it takes too long.
+
+    A copy costs milliseconds; a new process would load math-verify for seconds. After ``LIFE`` lines it is replaced:
+    tables of the parser grow with all that it reads, and memory is limited.
+    """
+
+    LIFE = 5000
+
+    def __init__(self, seconds: float, wall: float, inherited: int) -> None:
+        self._seconds, self._wall, self._inherited = seconds, wall, inherited
+        self._pid, self._asked = 0, 0
+
+    def ask(self, line: bytes) -> str:
+        """The verdict; a copy that dies of anything but its limits is asked once more."""
+        for _ in range(2):
+            if self._pid and self._asked >= self.LIFE:
+                self._end()
+            if not self._pid:
+                self._start()
+            self._asked += 1
+            try:
+                self._questions.write(line)
+                self._questions.flush()
+                ready, _, _ = select.select([self._answers], [], [], None if math.isinf(self._wall) else self._wall)
+                if not ready:
+                    self._end()
+                    return "late"
+                answer = self._answers.readline()
+                if answer.endswith(b"\n"):
+                    return str(json.loads(answer))
+            except OSError:
+                pass
+            if self._end() == signal.SIGPROF:
+                return "late"
+        return "late"
+
+    def _start(self) -> None:
+        to_read, to_write = os.pipe()
+        from_read, from_write = os.pipe()
+        self._pid, self._asked = os.fork(), 0
+        if self._pid == 0:
+            # This copy must hold no end by which its parent's death is to be seen.
+            for end in (0, self._inherited, to_write, from_read):
+                os.close(end)
+            with os.fdopen(to_read, "rb") as questions:
+                for line in questions:
+                    os.write(from_write, json.dumps(judged(line, self._seconds)).encode() + b"\n")
+            os._exit(0)
+        os.close(to_read)
+        os.close(from_write)
+        self._questions, self._answers = os.fdopen(to_write, "wb"), os.fdopen(from_read, "rb")
+
+    def _end(self) -> int:
+        """End the copy; the signal that it died of."""
+        with contextlib.suppress(ProcessLookupError):
+            if not os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                # At the end of its output it may still be on its way out, and only then says of what.
+                select.select([], [], [], 0.05)
+            os.kill(self._pid, signal.SIGKILL)
+        _, status = os.waitpid(self._pid, 0)
+        self._pid = 0
+        for end in (self._questions, self._answers):
+            # What was not sent yet cannot be any more.
+            with contextlib.suppress(OSError):
+                end.close()
+        return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+
+
+def main(seconds: float, memory: int, wall: float) -> None:
     """Answer until the input ends."""
     # Ctrl-C is for the trainer, which ends this process itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -146,15 +228,10 @@ def main(seconds: float, memory: int) -> None:
         except Exception as error:
             first = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(first), file=out, flush=True)
+        fork = Fork(seconds, wall, out.fileno()) if hasattr(os, "fork") else None
         for line in sys.stdin.buffer:
-            try:
-                with processor_time(seconds):
-                    verdict = compare(*json.loads(line))
-            except BaseException:
-                # Among others sympy's own errors, no memory left, and nesting that is too deep.
-                verdict = "wrong"
-            print(json.dumps(verdict), file=out, flush=True)
+            print(json.dumps(judged(line, seconds) if fork is None else fork.ask(line)), file=out, flush=True)
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]), int(sys.argv[2]))
+    main(float(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))

@@ -60,19 +60,20 @@ def named_subjects(names: Sequence[str], *, base: bool = False, trust_remote_cod
     """
     found = []
     for name in names:
-        model, adapter, trust = name, None, trust_remote_code
+        model, adapter = name, None
         if (Path(name) / "run.json").is_file():
-            model, adapter, trust = _run_parts(Path(name))
+            # Whether code may be run is for this caller to say, not for a folder that may be another's.
+            model, adapter, _ = _run_parts(Path(name))
         elif (Path(name) / "adapter_config.json").is_file():
             model, adapter = read_json(Path(name) / "adapter_config.json").get("base_model_name_or_path"), Path(name)
             if not model:
                 raise UserError(f"{name}: adapter_config.json names no base model (base_model_name_or_path)")
-        found.append((name, model, Subject(name, resolve_model(model), adapter, trust or trust_remote_code)))
+        found.append((model, Subject(name, resolve_model(model), adapter, trust_remote_code)))
     bases = {}
-    for name, model, subject in found:
+    for model, subject in found:
         if base and subject.adapter is not None and model not in names:
             bases[subject.model] = replace(subject, label=model, adapter=None)
-    return [*bases.values(), *(subject for _, _, subject in found)]
+    return [*bases.values(), *(subject for _, subject in found)]
 
 
 def evaluate_run(output: Path, splits: Mapping[str, Path], *, progress: Progress | None = None) -> dict[str, Any]:

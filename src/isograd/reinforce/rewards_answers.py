@@ -11,6 +11,7 @@ from isograd.reinforce.rewards_base import Batch, Reward, Verdict
 
 __all__ = ["ChoiceLetter", "ExactAnswer", "IsomerAnswer"]
 
+
 @dataclass(frozen=True)
 class ExactAnswer(Reward):
     """Right when what stands after the last ``Answer:`` is the gold answer, to the letter.

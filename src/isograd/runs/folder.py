@@ -103,5 +103,5 @@ def _clear(output: Path) -> None:
     """Delete what an earlier run of another configuration may have left, lest it pass for this one's."""
     for name in ("checkpoints", "adapter"):
         shutil.rmtree(output / name, ignore_errors=True)
-    for name in ("training.jsonl", "metrics.json", "examples.jsonl", "benchmarks.json"):
+    for name in ("training.jsonl", "metrics.json", "examples.jsonl"):
         (output / name).unlink(missing_ok=True)

@@ -33,7 +33,7 @@ class Scale:
     seeds: int = 5
     families: tuple[str, ...] = ("arithmetic", "deduction")
     steps: int = 120
-    every: int = 10
+    every: int = 20
     sets: int = 800
     probe_sets: int = 16
     learning_rate: float = 7e-3

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from isograd.lab.axes import INK, MUTED, clean
 from isograd.lab.output import Picture
@@ -15,8 +16,9 @@ from isograd.report.colors import BASE, DASHES, SLOTS
 
 __all__ = ["PICTURES"]
 
-# Ten forms: the eight colors, gray and black.
+# The eight colors, gray and black; an eleventh form begins again with another dash.
 _COLORS: Final = (*(slot.light for slot in SLOTS), BASE.light, INK)
+_TICKS: Final = (0.2, 0.5, 1, 2, 5, 10, 20, 50)
 
 
 def _style(place: int) -> dict[str, Any]:
@@ -36,7 +38,7 @@ def _draw(axes: Axes, lines: list[Line], styles: dict[str, dict[str, Any]]) -> l
 def _over_training(figure: Figure, findings: Findings) -> None:
     families = list(dict.fromkeys(line.task for line in findings.lines))
     grid = figure.subplots(len(families), 3, squeeze=False)
-    figure.subplots_adjust(left=0.06, right=0.985, top=0.94, bottom=0.2 if len(families) > 1 else 0.3, hspace=0.35)
+    figure.subplots_adjust(left=0.06, right=0.985, top=0.94, bottom=0.17 if len(families) > 1 else 0.3, hspace=0.35)
     forms = {form: _style(place) for place, form in enumerate(FORMS)}
     kinds = {kind: _style(place) for place, kind in enumerate(("mixed", "logic", "cue"))}
     handles: list[Any] = []
@@ -51,11 +53,14 @@ def _over_training(figure: Figure, findings: Findings) -> None:
             axes.axhline(1, color=MUTED, linewidth=1, linestyle=(0, DASHES[1]))
             axes.set_yscale("log")
             clean(axes, f"{family}: selectivity, masks of {title}", "step")
+            axes.set_yticks(_TICKS)
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axes.yaxis.set_minor_locator(NullLocator())
         losses = [line for line in findings.lines if (line.experiment, line.task) == ("loss", family)]
         shown = _draw(row[2], losses, kinds)
         clean(row[2], f"{family}: loss by kind of batch, nats", "step")
         row[2].legend(handles=shown, frameon=False, labelcolor=INK)
-    figure.legend(handles=handles, loc="lower center", ncols=5, frameon=False, labelcolor=INK)
+    figure.legend(handles=handles, loc="lower center", ncols=6, frameon=False, labelcolor=INK)
 
 
 PICTURES: Final[dict[str, Picture]] = {"training": (_over_training, (14, 8))}

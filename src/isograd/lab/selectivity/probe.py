@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,8 +12,11 @@ from torch import Tensor
 
 from isograd.gradients import AndMask, Iga, LayerContext, LocalMethod, LowRank, SandMask
 from isograd.gradients._conflict import input_mask, input_moments
+from isograd.gradients.lowrank import truncated_svd
 
-__all__ = ["FORMS", "KINDS", "SelectivityProbe", "passed"]
+__all__ = ["FORMS", "KINDS", "SelectivityProbe", "mask_of"]
+
+Passed = Callable[[Float[Tensor, "m n"]], Float[Tensor, ""]]
 
 FORMS: Final[Mapping[str, LocalMethod]] = {
     "IGA, tau 1": Iga(tau=1.0),
@@ -21,6 +24,7 @@ FORMS: Final[Mapping[str, LocalMethod]] = {
     "IGA, tau 10": Iga(tau=10.0),
     "IGA, mean squared, tau 1": Iga(tau=1.0, normalization="mean_squared"),
     "IGA, layer mean, tau 1": Iga(tau=1.0, normalization="layer_mean"),
+    "SVD alone": Iga(tau=0.0, basis="singular", svd="exact"),
     "IGA, singular, tau 3": Iga(tau=3.0, basis="singular", svd="exact"),
     "IGA, input, tau 3": Iga(tau=3.0, basis="input"),
     "AND-mask": AndMask(rescale=False),
@@ -33,28 +37,27 @@ KINDS: Final = ("mixed", "logic", "cue")
 """Of which batches come the 3 K groups of rows: those of training, logic alone, the shortcut alone."""
 
 
-def passed(
-    method: LocalMethod, grads: Float[Tensor, "K m n"], target: Float[Tensor, "m n"], context: LayerContext
-) -> Float[Tensor, ""]:
-    """Squared norm of what the mask that ``method`` computes from ``grads`` leaves of another gradient, ``target``.
+def mask_of(method: LocalMethod, grads: Float[Tensor, "K m n"], context: LayerContext) -> Passed:
+    """The mask that ``method`` computes from ``grads``, as the squared norm of what it leaves of another gradient.
 
     Masks by entry multiply it entry by entry, whatever constant the method rescales with; the matrix mask of input
     directions is multiplied from the right; along singular directions of the mean of ``grads`` its coefficients are
     masked, and what lies outside of these directions is lost.
     """
     if isinstance(method, Iga) and method.basis == "input":
-        return (target @ input_mask(input_moments(grads), method.tau, method.damping)).square().sum()
+        matrix = input_mask(input_moments(grads), method.tau, method.damping)
+        return lambda target: (target @ matrix).square().sum()
     mean: Tensor = grads.mean(0)
     direction = method.merge_layer(grads, context)
     if isinstance(direction, LowRank):
-        U, s, V = torch.linalg.svd(mean, full_matrices=False)
-        r = direction.left.shape[1]
-        # One mask value for each direction: what became of its singular value.
-        kept = (U[:, :r].mT @ direction.dense() @ V[:r].mT).diagonal() / s[:r].clamp(min=torch.finfo(s.dtype).tiny)
-        along: Tensor = kept * (U[:, :r].mT @ target @ V[:r].mT).diagonal()
-        return along.square().sum()
+        # Orthonormal directions with the mask in the coefficients: what became of each singular value.
+        plain = truncated_svd(mean, direction.left.shape[1], method="exact")
+        left, right = plain.left, torch.nn.functional.normalize(plain.right, dim=1)
+        values = ((left.mT @ mean) * right).sum(-1)
+        kept = ((left.mT @ direction.dense()) * right).sum(-1) / values.clamp(min=torch.finfo(values.dtype).tiny)
+        return lambda target: (kept * ((left.mT @ target) * right).sum(-1)).square().sum()
     mask = torch.where(mean == 0, 0, direction / mean)
-    return (mask * target).square().sum()
+    return lambda target: (mask * target).square().sum()
 
 
 @dataclass(frozen=True)
@@ -81,12 +84,13 @@ class SelectivityProbe(LocalMethod):
 
     def merge_layer(self, grads: Float[Tensor, "*sets K m n"], context: LayerContext) -> Float[Tensor, "m n"]:
         mixed, *pure = grads.float().split(self.domains)
+        masks = {form: mask_of(method, mixed, context) for form, method in FORMS.items()}
         for kind, parts in zip(KINDS[1:], pure, strict=True):
             target = parts.mean(0)
             context.state[f"{kind}/norm"] = target.square().sum()
             for form, method in FORMS.items():
-                context.state[f"{kind}/mixed/{form}"] = passed(method, mixed, target, context)
-                context.state[f"{kind}/own/{form}"] = passed(method, parts, target, context)
+                context.state[f"{kind}/mixed/{form}"] = masks[form](target)
+                context.state[f"{kind}/own/{form}"] = mask_of(method, parts, context)(target)
             context.state[f"{kind}/agreement"] = _agreement(parts)
         return grads.mean(0)
 
