@@ -28,6 +28,9 @@ class IsomerSFTConfig(SFTConfig):
             ``"all"``.
         consistency_start: optimizer steps before the term begins to act.
         consistency_ramp: optimizer steps over which its factor then rises, linearly, to lambda.
+        log_gradients: at the steps that are logged, also log ``cosine/A/B`` between the gradients of each two domains,
+            the share of weights on whose sign they conflict, and the mean of the mask, by layer too. For LoRA models;
+            not with Fish, which visits the domains one by one.
         domain_column: the dataset column that names each row's domain.
     """
 
@@ -40,6 +43,7 @@ class IsomerSFTConfig(SFTConfig):
     consistency_at: str = field(default="answer", metadata={"help": "Places compared: answer, steps or all."})
     consistency_start: int = field(default=0, metadata={"help": "Optimizer steps before the term begins to act."})
     consistency_ramp: int = field(default=0, metadata={"help": "Optimizer steps over which the factor then rises."})
+    log_gradients: bool = field(default=False, metadata={"help": "Log how the domains' gradients agree."})
     domain_column: str = field(default="domain", metadata={"help": "Column that names each row's domain."})
 
     _VALID_DICT_FIELDS = [*SFTConfig._VALID_DICT_FIELDS, "method_params"]  # noqa: RUF012 - transformers reads a list

@@ -35,6 +35,9 @@ def refuse_method(trainer: Any, method: Method, *, sets: bool) -> None:
     elif not method.linear and (trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled):
         raise UserError(f"{name} was never tried with DeepSpeed or FSDP; train without them, or use method 'erm'")
     inner = isinstance(method, InnerLoopMethod)
+    if args.log_gradients and (inner or trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled):
+        reason = f"{name} visits the domains one by one" if inner else "DeepSpeed and FSDP scatter them"
+        raise UserError(f"log_gradients compares the domains' gradients within a step, but {reason}; set it to False")
     if inner and args.consistency is not None:
         raise UserError(f"{name} sees one domain at a time, so its members cannot be compared; set consistency to none")
     paired = isinstance(method, LocalMethod) and method.paired

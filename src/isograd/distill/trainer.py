@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from isograd.distill.optimizer import RawSecondMomentAdamW
 from isograd.distill.refusals import refuse_method
 from isograd.distill.sampler import DomainBatchSampler, IsomerSampler, group_sets
 from isograd.distill.supervised_head import score_supervised_only
+from isograd.distill.watch import GradientWatch
 from isograd.gradients import GlobalMethod, InnerLoopMethod, LocalMethod, LossMethod, Method, make_method
 from isograd.isomers import IsomerSet
 
@@ -45,7 +46,8 @@ class IsomerSFTTrainer(SFTTrainer):
         L_k = (1 / N_k) * sum over tokens of domain k of -log p(token),
 
     and the method decides what becomes of the K losses or gradients (see ``isograd.gradients``). Logged beside
-    TRL's metrics: ``loss/<domain>`` and, where it is on, ``consistency``.
+    TRL's metrics: ``loss/<domain>`` and, where they are on, ``consistency`` and what the domains' gradients have to do
+    with each other (:class:`~isograd.distill.watch.GradientWatch`).
 
     Args:
         model, processing_class, peft_config, ...: as for ``SFTTrainer``.
@@ -102,6 +104,9 @@ class IsomerSFTTrainer(SFTTrainer):
         self._capture: DomainCapture | None = None
         if isinstance(self.method, LocalMethod | GlobalMethod):
             self._capture = DomainCapture(self.model, self.method, num_domains=len(self.domains), seed=args.seed)
+        self._watch: GradientWatch | None = None
+        if args.log_gradients:
+            self._watch = GradientWatch(self.model, self.method, self.domains, args.seed)
         self._objective = StepObjective(self._sum_over_processes, self.accelerator.num_processes)
         self._term = (
             None
@@ -210,13 +215,15 @@ class IsomerSFTTrainer(SFTTrainer):
             )
         if first:
             self._begin_step(model)
-        capturing: AbstractContextManager[None] = (
-            nullcontext()
-            if self._capture is None
-            else self._capture.micro_batch(inputs["domain_index"], first=first, last=last)
-        )
-        with capturing:
+        watch = self._watch if (self.state.global_step + 1) % self.state.logging_steps == 0 else None
+        with ExitStack() as capturing:
+            for capture in (self._capture, None if watch is None else watch.capture):
+                if capture is not None:
+                    capturing.enter_context(capture.micro_batch(inputs["domain_index"], first=first, last=last))
             loss: Tensor = ordinary(model, inputs, *args, **kwargs)
+        if watch is not None and last:
+            for name, value in watch.read().items():
+                self._metrics["train"][name].append(value)
         if self._capture is not None and last:
             # Here, and not in a callback: the trainer clips right after this returns.
             self._capture.write_gradients(learning_rate=self._get_learning_rate())

@@ -1,0 +1,99 @@
+"""What the domains' gradients have to do with each other, for the log of a training run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from isograd.capture import DomainCapture
+from isograd.gradients import LayerContext, LocalMethod, LowRank, Method, State
+
+__all__ = ["GradientWatch"]
+
+
+class GradientWatch:
+    """Logs pairwise cosines, the rate of conflict and the mean of the mask, at the steps that are logged.
+
+    It has a capture of its own beside the method's and changes no gradient. Where a step is one micro-batch it costs
+    K inner products for each entry of W, one layer at a time in memory; with more micro-batches the K dense gradients
+    of every layer are held between them.
+
+    Args:
+        model: a PEFT model.
+        method: the one trained with; masks by entry of W are told of.
+        domains: names, in the order of their numbers.
+        seed: of the shuffled mask, if the method has one.
+
+    Raises:
+        UserError: as :class:`~isograd.capture.DomainCapture`.
+    """
+
+    def __init__(self, model: nn.Module, method: Method, domains: Sequence[str], seed: int) -> None:
+        self._domains = list(domains)
+        masking = method if isinstance(method, LocalMethod) and method.space == "weight" and not method.paired else None
+        self.capture = DomainCapture(model, _Watching(masking), num_domains=len(self._domains), seed=seed)
+
+    def read(self) -> dict[str, float]:
+        """The values of the last finished step.
+
+        Returns:
+            ``cosine/A/B`` for each pair of domains, over all adapted weights; ``conflict``: the share of entries of W
+            on whose gradient's sign the domains do not all agree; ``mask/mean``, and ``mask/LAYER`` for each layer,
+            where the method masks entries: the mask's mean over entries that have a gradient.
+        """
+        states = self.capture.states
+        if not states:
+            return {}
+        gram = torch.stack([state["gram"] for state in states.values()]).sum(0)
+        norms = gram.diagonal().sqrt()
+        cosines = (gram / (norms[:, None] * norms)).nan_to_num().tolist()
+        values = {
+            f"cosine/{first}/{self._domains[other]}": cosines[place][other]
+            for place, first in enumerate(self._domains)
+            for other in range(place + 1, len(self._domains))
+        }
+        values["conflict"] = _ratio(states.values(), "conflicts", "entries")
+        if all("mask" in state for state in states.values()):
+            values["mask/mean"] = _ratio(states.values(), "mask", "masked")
+            values |= {f"mask/{name}": _ratio([state], "mask", "masked") for name, state in states.items()}
+        return values
+
+
+def _ratio(states: Iterable[State], part: str, whole: str) -> float:
+    sums = torch.tensor([[state[part].item(), state[whole].item()] for state in states], dtype=torch.float64).sum(0)
+    return (sums[0] / sums[1]).item() if sums[1] else 0.0
+
+
+@dataclass(frozen=True)
+class _Watching(LocalMethod):
+    """Not a method to train with: leaves sums in each layer's state."""
+
+    method: LocalMethod | None = None
+
+    @property
+    def whole_layer(self) -> bool:
+        return True
+
+    def merge(self, grads: Float[Tensor, "*sets K rows n"]) -> Float[Tensor, "rows n"]:
+        return grads.mean(0)
+
+    def merge_layer(self, grads: Float[Tensor, "*sets K m n"], context: LayerContext) -> Float[Tensor, "m n"]:
+        flat, state = grads.flatten(1), context.state
+        state["gram"] = flat @ flat.mT
+        state["conflicts"] = (grads.sign().sum(0).abs() < grads.shape[0]).sum()
+        state["entries"] = torch.tensor(grads[0].numel(), device=grads.device)
+        mean: Tensor = grads.mean(0)
+        if self.method is not None:
+            # With a state of its own: what the method remembers is not touched.
+            direction = self.method.merge_layer(
+                grads, LayerContext(context.rank, generator=context.generator, test_matrix=context.test_matrix)
+            )
+            if not isinstance(direction, LowRank):
+                known = mean != 0
+                state["mask"] = torch.where(known, direction / mean, 0).sum()
+                state["masked"] = known.sum()
+        return mean
