@@ -13,7 +13,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from isograd.common.errors import UserError
 from isograd.evaluate import evaluate_student, load_student, probe_student
 from isograd.evaluate.generate import generate_greedy
-from isograd.evaluate.lcs import logical_consistency
+from isograd.evaluate.lcs import consistency_record, logical_consistency
 from isograd.isomers import FAMILIES, IsomerSet, create_isomers
 from isograd.isomers.symbolic.domains import domain_names
 from isograd.student.corpus import SYMBOLS
@@ -140,23 +140,19 @@ def test_evaluate_student_writes_metrics_and_examples(
     assert set(metrics["splits"]["id"]["by_domain"]) == {"law", "cooking"}
     assert metrics["splits"]["id"]["accuracy"] == 0.0
     assert [split["chance"] for split in metrics["splits"].values()] == [pytest.approx(1 / 3), 0.25]
-    every = logical_consistency(model, tokenizer, sets, layers=[-2, 1, 2, 3])
-    scores = every[-2]
+    every = logical_consistency(
+        model, tokenizer, sets, layers=[-2, 1, 2, 3], poolings=("mean", "last", "spans"), batch_size=8
+    )
     assert metrics["lcs"]["split"] == "id"
     assert metrics["lcs"]["n_sets"] == 6
-    for pooling, score in scores.items():
-        assert metrics["lcs"][pooling]["within"] == pytest.approx(score.within, abs=1e-6)
-        assert metrics["lcs"][pooling]["between"] == pytest.approx(score.between, abs=1e-6)
-    assert metrics["lcs"]["by_layer"] == {
-        str(layer): {
-            pooling: {
-                "within": pytest.approx(score.within, abs=1e-6),
-                "between": pytest.approx(score.between, abs=1e-6),
-            }
-            for pooling, score in every[layer].items()
-        }
-        for layer in (1, 2, 3)
+    told = {
+        layer: {pooling: consistency_record(forms) for pooling, forms in by_pooling.items()}
+        for layer, by_pooling in every.items()
     }
+    assert {pooling: metrics["lcs"][pooling] for pooling in ("mean", "last", "spans")} == told[-2]
+    assert metrics["lcs"]["by_layer"] == {str(layer): told[layer] for layer in (1, 2, 3)}
+    assert told[-2]["spans"]["within"] == pytest.approx(every[-2]["spans"]["cosine"].within)
+    assert told[-2]["last"]["cka"]["between"] == pytest.approx(every[-2]["last"]["cka"].between)
     assert seen == [(4, 16), (12, 16), (16, 16)]
 
     lines = [strict_json(line) for line in (tmp_path / "examples.jsonl").read_text().splitlines()]

@@ -10,6 +10,7 @@ import typer
 from isograd.cli.evaluate import evaluate
 from isograd.cli.isomers import isomers
 from isograd.cli.lab import lab
+from isograd.cli.lcs import lcs
 from isograd.cli.review import review
 from isograd.cli.student import student
 from isograd.cli.teacher import add_teacher_commands
@@ -32,6 +33,7 @@ app.add_typer(lab, name="lab")
 app.command("distill")(distill)
 app.command("reinforce")(reinforce)
 app.command("evaluate")(evaluate)
+app.command("lcs")(lcs)
 
 
 @app.command("report")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,10 @@ from isograd.common.files import write_json, write_text
 from isograd.common.models import load_causal_lm
 from isograd.evaluate.accuracy import grade, summarize
 from isograd.evaluate.generate import generate_greedy
-from isograd.evaluate.lcs import Consistency, four_layers, logical_consistency
+from isograd.evaluate.lcs import consistency_record, four_layers, logical_consistency
+from isograd.evaluate.lcs_data import ReadSet
 from isograd.isomers import IsomerSet
+from isograd.runs.card import update_card
 
 __all__ = ["evaluate_student", "load_student"]
 
@@ -51,16 +52,22 @@ def _shifted(progress: Callable[[int, int], None], before: int, total: int) -> C
     return lambda done, _of_this_split: progress(before + done, total)
 
 
-def _distances(score: Consistency) -> dict[str, float | None]:
-    """``None`` for what cannot be known (one set has nothing between sets): JSON has no NaN."""
-    return {
-        name: None if math.isnan(value) else value
-        for name, value in (("within", score.within), ("between", score.between))
+def _consistency(model: Any, tokenizer: Any, sets: Sequence[IsomerSet], batch_size: int) -> dict[str, Any]:
+    """The LCS in both forms at four layers and the penultimate one, in every pooling that the sets allow."""
+    layers = four_layers(model.config.get_text_config().num_hidden_layers)
+    spans = tokenizer.is_fast and all(ReadSet.of(isomer_set).has_spans for isomer_set in sets)
+    poolings = ("mean", "last", "spans") if spans else ("mean", "last")
+    scores = logical_consistency(model, tokenizer, sets, layers=[-2, *layers], poolings=poolings, batch_size=batch_size)
+    records = {
+        layer: {pooling: consistency_record(forms) for pooling, forms in by_pooling.items()}
+        for layer, by_pooling in scores.items()
     }
-
-
-def _by_pooling(scores: Mapping[str, Consistency]) -> dict[str, dict[str, float | None]]:
-    return {pooling: _distances(score) for pooling, score in scores.items()}
+    return {
+        "layer": "penultimate",
+        "n_sets": len(sets),
+        **records[-2],
+        "by_layer": {str(layer): records[layer] for layer in layers},
+    }
 
 
 def _room(tokenizer: Any, sets: Sequence[IsomerSet]) -> int:
@@ -86,7 +93,7 @@ def evaluate_student(
         model: a causal LM.
         tokenizer: its tokenizer.
         splits: isomer sets by split name; the LCS is taken on ``id``, or on the first split.
-        output: a run folder, which gets ``metrics.json`` and ``examples.jsonl``.
+        output: a run folder, which gets ``metrics.json`` and ``examples.jsonl``, and results in its adapter's card.
         measured: digests of what is measured, kept in the metrics.
         max_new_tokens: longest completion, in tokens; by default the split's longest reference and half as much again.
         batch_size: texts in one forward pass.
@@ -124,18 +131,11 @@ def evaluate_student(
         shown = {isomer_set.id for isomer_set in sets[:EXAMPLE_SETS]}
         examples += [item.record(split) for item in graded if item.set_id in shown]
     name = "id" if "id" in splits else next(iter(splits))
-    layers = four_layers(model.config.get_text_config().num_hidden_layers)
-    scores = logical_consistency(model, tokenizer, splits[name], layers=[-2, *layers], batch_size=batch_size)
-    metrics["lcs"] = {
-        "layer": "penultimate",
-        "split": name,
-        "n_sets": len(splits[name]),
-        **_by_pooling(scores[-2]),
-        "by_layer": {str(layer): _by_pooling(scores[layer]) for layer in layers},
-    }
+    metrics["lcs"] = {"split": name, **_consistency(model, tokenizer, splits[name], batch_size)}
     if measured is not None:
         metrics["measured"] = dict(measured)
     if output is not None:
         write_text(output / "examples.jsonl", "".join(json.dumps(line) + "\n" for line in examples))
         write_json(output / "metrics.json", metrics)
+        update_card(output)
     return metrics

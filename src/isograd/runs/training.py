@@ -17,6 +17,7 @@ from transformers import PrinterCallback, TrainerState
 from isograd.common.errors import UserError
 from isograd.common.files import write_json
 from isograd.runs.callbacks import RunFolderCallback, is_last_step, last_checkpoint, peak_memory_bytes
+from isograd.runs.card import card_facts, write_card
 from isograd.runs.config import RunConfig
 from isograd.runs.folder import Progress
 
@@ -80,7 +81,7 @@ def train_adapter(
         trainer: of a PEFT model; its checkpoints go to ``checkpoints/`` in the run folder.
         tokenizer: saved beside the adapter.
         output: the run folder.
-        record: of ``run.json``; gets ``steps``, ``seconds``, ``step_seconds`` and ``peak_memory_bytes``.
+        record: of ``run.json``; gets ``steps``, ``seconds``, ``step_seconds``, ``peak_memory_bytes`` and ``card``.
         progress: told of every step.
 
     Returns:
@@ -112,4 +113,7 @@ def train_adapter(
     adapter: Any = trainer.accelerator.unwrap_model(trainer.model)
     adapter.save_pretrained(output / "adapter")
     tokenizer.save_pretrained(output / "adapter")
+    # In place of PEFT's, which knows nothing of the run and names local folders.
+    record["card"] = card_facts(record["config"], trainer.args, trainer.train_dataset)
+    write_card(output, record)
     return False
