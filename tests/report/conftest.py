@@ -54,6 +54,31 @@ def set_chance_fixture() -> Callable[..., None]:
 
 
 @pytest.fixture
+def set_accuracy() -> Callable[..., None]:
+    """``set_accuracy(folder, value, *splits)`` writes an accuracy into some splits of a run folder, or into all."""
+
+    def write(folder: Path, value: float, *splits: str) -> None:
+        scores = json.loads((folder / "metrics.json").read_text())
+        for split in splits or scores["splits"]:
+            scores["splits"][split]["accuracy"] = value
+        (folder / "metrics.json").write_text(json.dumps(scores))
+
+    return write
+
+
+@pytest.fixture
+def log_more() -> Callable[..., None]:
+    """``log_more(folder, **numbers)`` adds numbers to every row of a training log; a function is called with a row."""
+
+    def write(folder: Path, **numbers: Any) -> None:
+        rows = [json.loads(line) for line in (folder / "training.jsonl").read_text(encoding="utf-8").splitlines()]
+        more = [{key: value(row) if callable(value) else value for key, value in numbers.items()} for row in rows]
+        write_lines(folder / "training.jsonl", [row | added for row, added in zip(rows, more, strict=True)])
+
+    return write
+
+
+@pytest.fixture
 def hostile() -> str:
     """What ``poison`` writes into every text."""
     return HOSTILE
@@ -186,12 +211,18 @@ def poison(folder: Path) -> None:
     record |= {"name": HOSTILE, "label": HOSTILE, "error": HOSTILE, "config_hash": HOSTILE}
     record |= {"config": {HOSTILE: HOSTILE}, "versions": {HOSTILE: HOSTILE}, "machine": {HOSTILE: HOSTILE}}
     (folder / "run.json").write_text(json.dumps(record))
-    (folder / "training.jsonl").write_text(json.dumps({"step": 1, "loss": 2, f"loss/{HOSTILE}": 2}) + "\n")
+    (folder / "training.jsonl").write_text(
+        json.dumps(
+            {"step": 1, "loss": 2, "reward": 1, **{f"{kind}/{HOSTILE}": 0.5 for kind in ("loss", "mask", "cosine/a")}}
+        )
+        + "\n"
+    )
     if (folder / "metrics.json").exists():
         metrics = json.loads((folder / "metrics.json").read_text())
         score = metrics["splits"]["id"]
         score["by_domain"] = {HOSTILE: score["by_domain"]["law"]}
         metrics["splits"] = {"id": score, HOSTILE: score}
+        metrics["lcs"]["by_layer"] = {"1": dict(metrics["lcs"])}
         (folder / "metrics.json").write_text(json.dumps(metrics))
         text = dict.fromkeys(
             ("set_id", "domain", "split", "cue", "problem", "reference", "answer", "completion", "predicted"), HOSTILE

@@ -48,10 +48,11 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
 
 
 @pytest.fixture
-def page(make_run, poison, tmp_path: Path) -> Path:
+def page(make_run, log_more, poison, tmp_path: Path) -> Path:
     runs = [make_run("untrained")]
     runs += [make_run(label, seed) for label in ("ERM", "IGA", "isomer consistency") for seed in range(2)]
     runs += [make_run("hostile", 0), make_run("hostile too", 1, status="failed")]
+    log_more(runs[1], reward=0.5, drift=0.25, **{"cosine/a/b": 0.5, "mask/mean": 0.5, "mask/q_proj": 0.5})
     for folder in runs[-2:]:
         poison(folder)
     return build_report(runs, tmp_path / "report.html")
@@ -82,7 +83,16 @@ def test_the_page_works(browser: Chrome, page: Path, width: int, scheme: str) ->
     assert browser.execute_script(escaping) == []
 
     assert browser.find_element(By.ID, "main-table").is_displayed()
-    assert browser.find_element(By.ID, "example-table").is_displayed()
+    assert browser.find_element(By.CSS_SELECTOR, "#examples table").is_displayed()
+    assert browser.find_element(By.ID, "verdict").is_displayed()
+    # What scrolls must be reachable with the keyboard, and what is drawn must be said.
+    unreachable = """
+        return [...document.querySelectorAll('body *')].filter(e => e.tabIndex < 0 &&
+            ['auto', 'scroll'].includes(getComputedStyle(e).overflowX) && e.scrollWidth > e.clientWidth)
+            .map(e => e.outerHTML.slice(0, 80))"""
+    assert browser.execute_script(unreachable) == []
+    silent = "return document.querySelectorAll('svg:not([aria-hidden]):not([role=img][aria-label])').length"
+    assert browser.execute_script(silent) == 0
     figures = browser.find_elements(By.CSS_SELECTOR, "figure > svg")
     assert len(figures) > 8
     for figure in figures:

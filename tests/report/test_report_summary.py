@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from isograd.report.colors import SLOTS, dash, slot
-from isograd.report.examples import mark_cue, side_by_side
+from isograd.report.examples import mark_cue, sets_side_by_side
 from isograd.report.runs import read_runs
 from isograd.report.summary import average, chance_level, describe_split, group_runs, split_order
 from isograd.report.table import results_table
@@ -184,17 +184,17 @@ def test_the_example_is_chosen_by_rule(make_run) -> None:
     log = runs[-1] / "examples.jsonl"
     rows = [line for line in log.read_text().splitlines() if '"arithmetic-1"' in line]
     log.write_text("\n".join(rows) + "\n")
-    shown = side_by_side(group_runs(read_runs(runs)))
-    assert shown is not None
+    shown = sets_side_by_side(group_runs(read_runs(runs)))[0]
     assert (shown.set_id, shown.split) == ("arithmetic-1", "cue_reversed")
     assert [(method.label, seed) for method, seed, _ in shown.students] == [("untrained", 0), ("ERM", 0), ("IGA", 0)]
     assert [member.domain for member in shown.members] == ["mathematics", "medicine", "law", "science"]
+    others = sets_side_by_side(group_runs(read_runs(runs)))[1:]
+    assert [(other.set_id, other.split) for other in others] == [("arithmetic-1", "id")]
 
 
 def test_a_member_that_was_not_asked_leaves_a_gap(make_run) -> None:
     runs = [make_run("ERM"), make_run("IGA")]
     log = runs[1] / "examples.jsonl"
     log.write_text("".join(line + "\n" for line in log.read_text().splitlines() if '"law"' not in line))
-    shown = side_by_side(group_runs(read_runs(runs)))
-    assert shown is not None
+    shown = sets_side_by_side(group_runs(read_runs(runs)))[0]
     assert [answer.example is None for answer in shown.students[1][2]] == [False, False, True, False]

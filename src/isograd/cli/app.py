@@ -41,11 +41,12 @@ def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = Path("report.html"),
     picture: Annotated[Path | None, typer.Option(help="Also write this PNG.")] = None,
+    baseline: Annotated[str | None, typer.Option(help="Label of the method to compare with; by default ERM.")] = None,
 ) -> None:
     """Turn run folders into one self-contained HTML page."""
     from isograd.report import build_report, save_picture
 
-    typer.echo(str(build_report(runs, output)))
+    typer.echo(str(build_report(runs, output, baseline=baseline)))
     if picture is not None:
         typer.echo(str(save_picture(runs, picture)))
 

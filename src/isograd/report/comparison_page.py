@@ -28,7 +28,13 @@ def save_comparison_pages(comparison: Comparison, folder: Path, *, title: str) -
     names = {group.name: f"report-{group.name}.html" if several else "report.html" for group in comparison.groups}
     for group in comparison.groups:
         heading = f"{title}: {group.name}" if several else title
-        build_report([*group.folders], folder / names[group.name], title=heading, baseline=group.baseline.label)
+        build_report(
+            [*group.folders],
+            folder / names[group.name],
+            title=heading,
+            baseline=group.baseline.label,
+            threshold=group.threshold,
+        )
     if several:
         text = (
             environment()

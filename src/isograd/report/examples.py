@@ -1,20 +1,24 @@
-"""One isomer set side by side: the same question told in several domains, and what each student made of it."""
+"""Isomer sets side by side: one question told in several domains, what each student made of it and where it erred."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from isograd.report.runs import Example
+from isograd.report.slips import Slip, first_slip
 from isograd.report.summary import Method
 
-__all__ = ["Answer", "Piece", "SideBySide", "side_by_side"]
+__all__ = ["Answer", "Piece", "SideBySide", "mark_cue", "sets_side_by_side"]
 
 # The splits that show most, first: here a student that reads the cue instead of the logic gives itself away.
 _PREFERENCE = ("cue_reversed", "cue_random", "ood_domain", "id")
 _LONGEST = 2000
+
+# By split and name of the set, then by domain.
+_Sets = dict[tuple[str, str], dict[str, Example]]
 
 
 class Piece(NamedTuple):
@@ -29,6 +33,7 @@ class Answer(NamedTuple):
 
     example: Example | None
     completion: list[Piece]
+    slip: Slip | None
 
 
 @dataclass(frozen=True)
@@ -43,16 +48,14 @@ class SideBySide:
     students: list[tuple[Method, int, list[Answer]]]
 
 
-def side_by_side(methods: Sequence[Method]) -> SideBySide | None:
-    """Choose a set by rule, not by result, and lay it out.
+def sets_side_by_side(methods: Sequence[Method]) -> list[SideBySide]:
+    """Choose one set of each split by rule, not by result, and lay them out.
 
-    The rule: the set that most students answered; among those the split in which the cue misleads most; among
-    those the first one listed. Of a method with several seeds, the lowest seed with examples speaks.
-
-    Returns:
-        None where no run kept examples.
+    The rule: of each split the set that most students answered; among those the first one listed. The splits whose
+    set most students answered come first; among those the ones in which the cue misleads most. Of a method with several
+    seeds, the lowest seed with examples speaks. No sets where no run kept examples.
     """
-    answers: dict[Method, dict[tuple[str, str], dict[str, Example]]] = {}
+    answers: dict[Method, _Sets] = {}
     seeds: dict[Method, int] = {}
     for method in methods:
         run = next((run for run in method.scored if run.examples), None)
@@ -63,23 +66,28 @@ def side_by_side(methods: Sequence[Method]) -> SideBySide | None:
         for example in run.examples:
             sets.setdefault((example.split, example.set_id), {}).setdefault(example.domain, example)
     listed = dict.fromkeys(key for sets in answers.values() for key in sets)
-    if not listed:
-        return None
-    split, set_id = min(listed, key=lambda key: (-sum(key in sets for sets in answers.values()), _rank(key[0])))
+    ranked = sorted(listed, key=lambda key: (-sum(key in sets for sets in answers.values()), _rank(key[0])))
+    chosen: dict[str, tuple[str, str]] = {}
+    for key in ranked:
+        chosen.setdefault(key[0], key)
+    return [_lay_out(key, answers, seeds) for key in chosen.values()]
+
+
+def _lay_out(key: tuple[str, str], answers: Mapping[Method, _Sets], seeds: Mapping[Method, int]) -> SideBySide:
     members: dict[str, Example] = {}
     for sets in answers.values():
-        for domain, example in sets.get((split, set_id), {}).items():
+        for domain, example in sets.get(key, {}).items():
             members.setdefault(domain, example)
     return SideBySide(
-        set_id,
-        split,
+        key[1],
+        key[0],
         list(members.values()),
         [mark_cue(member.problem, member.cue) for member in members.values()],
         [mark_cue(member.reference, member.cue) for member in members.values()],
         [
-            (method, seeds[method], [_answer(sets[(split, set_id)].get(domain)) for domain in members])
+            (method, seeds[method], [_answer(sets[key].get(domain)) for domain in members])
             for method, sets in answers.items()
-            if (split, set_id) in sets
+            if key in sets
         ],
     )
 
@@ -96,7 +104,9 @@ def mark_cue(text: str, cue: str | None) -> list[Piece]:
 
 
 def _answer(example: Example | None) -> Answer:
-    return Answer(example, [] if example is None else mark_cue(example.completion, example.cue))
+    if example is None:
+        return Answer(None, [], None)
+    return Answer(example, mark_cue(example.completion, example.cue), first_slip(example))
 
 
 def _rank(split: str) -> int:

@@ -15,7 +15,7 @@ from isograd.report.summary import Method, chance_level, describe_split
 from isograd.report.svg import GRID, INK, MUTED, PAGE, drawing, slot_color, to_svg
 from isograd.report.words import percent, shorten, span_of
 
-__all__ = ["accuracy_panel", "curve_panel", "training_series"]
+__all__ = ["accuracy_panel", "curve_panel", "style_axes", "training_series"]
 
 # One unit is one CSS pixel when a panel is shown at its natural width, which is about a phone's.
 _WIDTH = 300
@@ -24,6 +24,8 @@ _FONT = 12
 _PER_INCH = 72
 # From here on a logarithmic axis shows the late differences that a linear one flattens.
 _LOG_FROM = 30
+# Points of all lines of a panel together, and of one line at least.
+_POINTS, _FEWEST = 4000, 24
 # Where along the axis the middle of the word "chance" may stand.
 _CHANCE_FROM, _CHANCE_TO = 0.17, 0.7
 
@@ -105,6 +107,8 @@ def curve_panel(
     curves = [(method, series) for method in methods if (series := training_series(method, key))]
     if not curves:
         return None
+    # Many lines on one panel share a budget of points: nobody sees more, and the page stays light.
+    most = max(_FEWEST, min(_WIDTH, _POINTS // sum(len(seeds) for _, seeds in curves)))
     said = []
     with drawing(_FONT):
         height = 190
@@ -115,12 +119,14 @@ def curve_panel(
             mean = _mean(seeds)
             if len(seeds) > 1:
                 for single in seeds:
-                    axes.plot(*_points(single), color=color, linewidth=0.8, alpha=0.35)
-            axes.plot(*_points(mean), color=color, linewidth=1.7, linestyle=(0, method.dash) if method.dash else "-")
+                    axes.plot(*_points(single, most), color=color, linewidth=0.8, alpha=0.35)
+            axes.plot(
+                *_points(mean, most), color=color, linewidth=1.7, linestyle=(0, method.dash) if method.dash else "-"
+            )
             said.append(f"{method.label} {_first_and_last(mean)}")
         rows = [row for method in methods for run in method.runs for row in run.training]
         scale = _set_scale(axes, [row[one] for row in rows for one in {key, *together} & row.keys()])
-        _style(axes)
+        style_axes(axes, "step")
         return to_svg(figure, figure_key, f"{name} by training step{scale}: {'; '.join(said)}.")
 
 
@@ -132,11 +138,11 @@ def _mean(seeds: Sequence[Series]) -> Series:
     return {step: math.fsum(series[step] for series in seeds) / len(seeds) for step in common}
 
 
-def _points(series: Series) -> tuple[list[float], list[float]]:
-    """Steps and values in order, thinned evenly where a line has more points than a panel has pixels; ends stay."""
+def _points(series: Series, most: int) -> tuple[list[float], list[float]]:
+    """Steps and values in order, thinned evenly where a line has more than ``most`` points; ends stay."""
     steps = sorted(series)
-    if len(steps) > _WIDTH:
-        steps = [*steps[: -1 : math.ceil(len(steps) / _WIDTH)], steps[-1]]
+    if len(steps) > most:
+        steps = [*steps[: -1 : math.ceil(len(steps) / most)], steps[-1]]
     return steps, [series[step] for step in steps]
 
 
@@ -162,9 +168,10 @@ def _set_scale(axes: Axes, values: Sequence[float]) -> str:
     return scale
 
 
-def _style(axes: Axes) -> None:
+def style_axes(axes: Axes, across: str) -> None:
+    """Quiet axes in the page's colors; ``across`` is what the horizontal one shows."""
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10], integer=True))
-    axes.set_xlabel("step", color=MUTED, labelpad=2)
+    axes.set_xlabel(across, color=MUTED, labelpad=2)
     axes.tick_params(colors=MUTED, length=0, pad=4)
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)

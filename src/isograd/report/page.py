@@ -5,26 +5,34 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from isograd.common.files import write_text
 from isograd.report.colors import BASE, SLOTS
-from isograd.report.comparison import read_comparison
+from isograd.report.comparison import Group
 from isograd.report.comparison_tables import TextTable, group_tables
-from isograd.report.examples import side_by_side
-from isograd.report.figures import accuracy_panel, curve_panel
-from isograd.report.runs import Run, read_runs
+from isograd.report.cosines import cosine_panel
+from isograd.report.examples import sets_side_by_side
+from isograd.report.figures import accuracy_panel
+from isograd.report.layers import consistency_panel, masks
+from isograd.report.panels import REINFORCED, TRAINED, domain_panels, log_panels
+from isograd.report.runs import read_runs
+from isograd.report.scatter import scatter_panel
+from isograd.report.slips import SLIPS, slip_counts
 from isograd.report.summary import Method, chance_level, describe_split, group_runs, split_order
-from isograd.report.words import findings, headline, notices, shorten
+from isograd.report.verdict import verdict
+from isograd.report.words import findings, guessing, headline, notices, shorten
 
 __all__ = ["build_report", "environment"]
 
-_LOSS = "loss/"
+_T = TypeVar("_T")
+
 # Tables of a comparison that the page has in another form.
 _SHOWN = ("accuracy", "accuracy_difference", "lcs")
+_POOLINGS = (("mean", "mean pooling"), ("last", "last token"))
 
 
 def build_report(
@@ -33,6 +41,7 @@ def build_report(
     *,
     title: str = "Distilled students compared",
     baseline: str | None = None,
+    threshold: float | None = None,
 ) -> Path:
     """Write one HTML page that compares runs.
 
@@ -44,7 +53,8 @@ def build_report(
         output: the file to write; its folder is made if need be, an old file is replaced whole.
         title: the page's heading.
         baseline: label of the method that the others are compared with, which brings the tables of a comparison too;
-            by default ERM, if there is one.
+            by default ERM, if there is one, and of its tables the costs alone.
+        threshold: the reward that reinforcement learning is to reach, for the tables of a comparison.
 
     Returns:
         ``output`` as a path.
@@ -57,17 +67,22 @@ def build_report(
     methods = group_runs(runs)
     splits = split_order(methods)
     base = next((m for m in methods if (m.label == baseline if baseline else m.is_erm) and m.scored), None)
+    judged = verdict(methods, base)
     page = environment().get_template("page.html.j2")
     text = page.render(
         title=title,
         palette=(*SLOTS, BASE),
         headline=headline(methods),
-        findings=findings(methods),
+        verdict=judged,
+        findings=guessing(methods, splits) if judged else findings(methods),
         notices=notices(methods),
         methods=methods,
         erm=base,
         rivals=_rivals(methods, base, splits),
-        tables=_further_tables(run_dirs, baseline) if baseline else [],
+        tables=_further_tables(Group("", dict(zip(map(Path, run_dirs), runs, strict=True)), methods, base, threshold))
+        if base and baseline
+        else [],
+        costs=_costs(methods, base),
         runs=runs,
         splits=[(split, describe_split(split)) for split in splits],
         bars=[
@@ -76,9 +91,22 @@ def build_report(
         ],
         guessed=any(chance_level(methods, [split]) is not None for split in splits),
         domains=[(split, domain) for split in splits for domain in _domains(methods, split)],
-        overall_curves=_panels(methods, [("loss", "all domains"), ("consistency", "isomer consistency term")]),
-        domain_curves=_panels(methods, [(f"{_LOSS}{name}", name) for name in _logged_domains(runs)]),
-        example=side_by_side(methods),
+        scatters=_drawn(
+            (describe_split(split), scatter_panel(methods, split, f"scatter-{number}"))
+            for number, split in enumerate(splits)
+            if split != "id"
+        ),
+        by_layer=_drawn((name, consistency_panel(methods, pooling, f"lcs-{pooling}")) for pooling, name in _POOLINGS),
+        overall_curves=log_panels(methods, TRAINED, "overall"),
+        domain_curves=domain_panels(methods, runs),
+        reinforced=log_panels(methods, REINFORCED, "rl")
+        if any("reward" in r for run in runs for r in run.training)
+        else [],
+        cosines=_drawn((method, cosine_panel(method, f"cosines-{method.index}")) for method in methods),
+        masks=masks(methods, "mask-layers"),
+        slip_names=SLIPS,
+        slips=slip_counts(methods),
+        examples=sets_side_by_side(methods),
         versions=_shared((run.name, run.versions) for run in runs),
         machines=_shared((run.name, run.machine) for run in runs),
     )
@@ -105,10 +133,20 @@ def _pretty_json(value: Any) -> str:
     return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
 
 
-def _further_tables(run_dirs: Sequence[Path], baseline: str) -> list[TextTable]:
+def _drawn(panels: Iterable[tuple[_T, Markup | None]]) -> list[tuple[_T, Markup]]:
+    """The panels that had something to show."""
+    return [(name, panel) for name, panel in panels if panel is not None]
+
+
+def _further_tables(group: Group) -> list[TextTable]:
     """The tables of a comparison that the page does not have in another form."""
-    (group,) = read_comparison({"": run_dirs}, baseline).groups
-    return [table for table in group_tables(group) if table.key not in _SHOWN]
+    return [table for table in group_tables(group) if table.key not in (*_SHOWN, "cost")]
+
+
+def _costs(methods: Sequence[Method], base: Method | None) -> list[TextTable]:
+    if base is None or not any(run.step_seconds or run.peak_memory_bytes for run in base.scored):
+        return []
+    return [table for table in group_tables(Group("", {}, methods, base)) if table.key == "cost"]
 
 
 def _rivals(methods: Sequence[Method], erm: Method | None, splits: Sequence[str]) -> list[Method]:
@@ -131,22 +169,3 @@ def _domains(methods: Sequence[Method], split: str) -> list[str]:
     """The domains of a split, by name."""
     scores = (run.splits[split] for method in methods for run in method.scored if split in run.splits)
     return sorted({domain for score in scores for domain in score.by_domain})
-
-
-def _logged_domains(runs: Sequence[Run]) -> list[str]:
-    keys = {key for run in runs for row in run.training for key in row if key.startswith(_LOSS)}
-    return sorted(key.removeprefix(_LOSS) for key in keys)
-
-
-def _panels(methods: Sequence[Method], wanted: Sequence[tuple[str, str]]) -> list[tuple[str, Markup]]:
-    """``(name, drawing)`` of each logged number that any run has."""
-    panels = []
-    for number, (key, name) in enumerate(wanted):
-        word = "Loss" if key.startswith("loss") else "Value"
-        # Not the name: it comes from a file and would have to be a valid id.
-        figure_key = f"{'domain' if key.startswith(_LOSS) else 'overall'}-{number}"
-        together = [other for other, _ in wanted if key.startswith(_LOSS)]
-        panel = curve_panel(methods, key, figure_key, f"{word}, {name}", together)
-        if panel is not None:
-            panels.append((name, panel))
-    return panels

@@ -1,7 +1,10 @@
 """Run folders as typed, cleaned records. Everything the report shows comes through here.
 
 A run folder holds ``run.json``; ``metrics.json`` once the run was evaluated; and, if kept, ``training.jsonl`` and
-``examples.jsonl``. The formats are described by the models below.
+``examples.jsonl``. The formats are described by the models below. A line of ``training.jsonl`` holds ``step`` and any
+further numbers; of those the page draws ``loss``, ``loss/DOMAIN``, what reinforcement learning logs
+(:mod:`isograd.report.panels`), ``cosine/DOMAIN/DOMAIN`` (of the domains' gradients) and ``mask/mean``, ``mask/LAYER``
+(share that a gradient mask lets through).
 """
 
 from __future__ import annotations

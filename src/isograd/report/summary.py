@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from isograd.common.seeding import derive_seed
-from isograd.report.colors import dash, slot
+from isograd.report.colors import DASHES, dash, slot
 from isograd.report.runs import Run, SplitScore
 
 __all__ = [
@@ -75,6 +75,11 @@ class Method:
     dash: tuple[float, ...]
     base: bool
     runs: tuple[Run, ...]
+
+    @property
+    def marker(self) -> int:
+        """The shape of its points: the number of its dash pattern, so that color and shape tell methods apart."""
+        return DASHES.index(self.dash)
 
     @property
     def scored(self) -> list[Run]:

@@ -7,10 +7,21 @@ from typing import Any
 
 from isograd.report.summary import Method, chance_level, describe_split, split_order
 
-__all__ = ["findings", "headline", "notices", "percent", "shorten", "span_of"]
+__all__ = [
+    "SEEDS_FOR_A_CLAIM",
+    "findings",
+    "guessing",
+    "headline",
+    "listed",
+    "notices",
+    "number_word",
+    "percent",
+    "shorten",
+    "span_of",
+]
 
 # Fewer seeds than this support no claim about a method.
-_SEEDS_FOR_A_CLAIM = 5
+SEEDS_FOR_A_CLAIM = 5
 _NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 # Settings that differ between the seeds of one method without making it another method.
 _PER_RUN = ("name", "label", "output", "output_dir", "run_name", "logging_dir")
@@ -36,11 +47,11 @@ def headline(methods: Sequence[Method]) -> str:
     trained = [method for method in methods if not method.base]
     if not trained:
         return "The untrained student was evaluated; no training was compared."
-    names = _listed([method.label for method in trained])
+    names = listed([method.label for method in trained])
     if len(trained) == 1:
         text = f"One student was distilled on isomer sets with {names}"
     else:
-        text = f"{_number(len(trained)).capitalize()} ways of distilling on isomer sets were compared: {names}"
+        text = f"{number_word(len(trained)).capitalize()} ways of distilling on isomer sets were compared: {names}"
     if any(method.base for method in methods):
         text += (
             ". The untrained student stands beside them for reference"
@@ -69,10 +80,13 @@ def findings(methods: Sequence[Method]) -> list[str]:
             name = describe_split(split)
             sentences.append(f"{name.title.capitalize()} ({name.note}): {_scores(scores)}.")
             told.append(split)
-    chance = chance_level(methods, told)
-    if chance is not None:
-        sentences.append(f"Guessing gives {percent(chance)}.")
-    return sentences
+    return sentences + guessing(methods, told)
+
+
+def guessing(methods: Sequence[Method], splits: Sequence[str]) -> list[str]:
+    """One sentence on the level of guessing in ``splits``; none where it is not known or differs."""
+    chance = chance_level(methods, splits)
+    return [] if chance is None else [f"Guessing gives {percent(chance)}."]
 
 
 def notices(methods: Sequence[Method]) -> list[str]:
@@ -84,30 +98,32 @@ def notices(methods: Sequence[Method]) -> list[str]:
             "One seed is an illustration, not evidence. Intervals below tell how sure the score of this one run is, "
             "not how another run would turn out."
         )
-    elif seeds and min(seeds) < _SEEDS_FOR_A_CLAIM:
+    elif seeds and min(seeds) < SEEDS_FOR_A_CLAIM:
         found.append(
-            f"Some methods have only {_number(min(seeds))} {'seed' if min(seeds) == 1 else 'seeds'}. "
-            f"A claim about a method needs at least {_number(_SEEDS_FOR_A_CLAIM)}; with fewer, bootstrap intervals "
+            f"Some methods have only {number_word(min(seeds))} {'seed' if min(seeds) == 1 else 'seeds'}. "
+            f"A claim about a method needs at least {number_word(SEEDS_FOR_A_CLAIM)}; with fewer, bootstrap intervals "
             "are too narrow."
         )
     differing: dict[str, list[str]] = {}
     for method in methods:
         keys = _differing([run.config for run in method.scored])
         if keys:
-            differing.setdefault(_listed(keys[:6]), []).append(method.label)
+            differing.setdefault(listed(keys[:6]), []).append(method.label)
     found += [
-        f"The runs of {_listed(labels)} differ in more than the seed: {keys}." for keys, labels in differing.items()
+        f"The runs of {listed(labels)} differ in more than the seed: {keys}." for keys, labels in differing.items()
     ]
     steps = {run.steps for method in methods if not method.base for run in method.scored if run.steps is not None}
     if len(steps) > 1:
-        found.append(f"The students were trained for different numbers of steps: {_listed(map(str, sorted(steps)))}.")
+        found.append(f"The students were trained for different numbers of steps: {listed(map(str, sorted(steps)))}.")
     machines = {repr(run.machine) for method in methods if not method.base for run in method.scored}
     if len(machines) > 1:
         found.append("The runs come from different machines; their training times do not compare.")
     troubled = [run for method in methods for run in method.runs if run.trouble]
     if troubled:
         verb = "run has" if len(troubled) == 1 else "runs have"
-        found.append(f"{_number(len(troubled)).capitalize()} {verb} no result and stay in the table with the reason.")
+        found.append(
+            f"{number_word(len(troubled)).capitalize()} {verb} no result and stay in the table with the reason."
+        )
     return found
 
 
@@ -120,13 +136,17 @@ def _scores(scores: Sequence[tuple[str, float]]) -> str:
     return f"from {percent(worst[1])} ({worst[0]}) to {percent(best[1])} ({best[0]})"
 
 
-def _number(count: int) -> str:
+def number_word(count: int) -> str:
+    """A small number as a word."""
     return _NUMBER_WORDS[count] if count < len(_NUMBER_WORDS) else str(count)
 
 
-def _listed(names: Any) -> str:
+def listed(names: Any) -> str:
+    """Names with commas and an "and"; with semicolons where a name has a comma of its own."""
     items = list(names)
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+    if len(items) == 1:
+        return str(items[0])
+    return f"{('; ' if any(',' in item for item in items) else ', ').join(items[:-1])} and {items[-1]}"
 
 
 def _differing(configs: Sequence[dict[str, Any]]) -> list[str]:

@@ -1,0 +1,129 @@
+"""Numbers by layer: the Logical Consistency Score, and what gradient masks let through."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from isograd.report.figures import style_axes
+from isograd.report.runs import Run
+from isograd.report.scatter import MARKERS
+from isograd.report.summary import Cell, Method, average
+from isograd.report.svg import MUTED, drawing, slot_color, to_svg
+
+__all__ = ["Masks", "consistency_panel", "masks"]
+
+MASK = "mask/"
+_WIDTH, _HEIGHT = 300, 200
+_FONT = 12
+_PER_INCH = 72
+
+Line = Mapping[int, float]
+
+
+@dataclass(frozen=True)
+class Masks:
+    """The share of the gradient that masks let through, in [0, 1]: names of layers, means by method, a drawing."""
+
+    layers: list[str]
+    rows: list[tuple[Method, list[Cell | None]]]
+    drawing: Markup
+
+
+def consistency_panel(methods: Sequence[Method], pooling: str, figure_key: str) -> Markup | None:
+    """Distance within sets over distance between sets by layer, one line per method: below 1, logic outweighs words.
+
+    Args:
+        methods: whose runs to draw, means over their seeds.
+        pooling: ``mean`` (over tokens) or ``last`` (token).
+        figure_key: unique on the page.
+
+    Returns:
+        None where no run was measured by layer.
+    """
+    found = sorted({layer for method in methods for run in method.scored for layer in run.lcs.by_layer})
+    lines = []
+    for method in methods:
+        line = {layer: cell.mean for layer in found if (cell := _ratio(method, pooling, layer)) is not None}
+        if line:
+            lines.append((method, line))
+    if not lines:
+        return None
+    title = {"mean": "mean pooling", "last": "last token"}[pooling]
+    return _panel(lines, figure_key, f"Distance within sets over distance between sets by layer, {title}", level=1.0)
+
+
+def _ratio(method: Method, pooling: str, layer: int) -> Cell | None:
+    def read(run: Run) -> float | None:
+        distances = run.lcs.by_layer.get(layer)
+        distance = None if distances is None else {"mean": distances.mean, "last": distances.last}[pooling]
+        if distance is None or distance.within is None or not distance.between:
+            return None
+        return distance.within / distance.between
+
+    return method.over_seeds(read)
+
+
+def masks(methods: Sequence[Method], figure_key: str) -> Masks | None:
+    """The mean of each logged ``mask/LAYER`` over training, averaged over seeds; layers in the order of the log.
+
+    Returns:
+        None where no run logged a mask of a layer.
+    """
+    rows = [row for method in methods for run in method.runs for row in run.training]
+    keys = list(dict.fromkeys(key for row in rows for key in row if key.startswith(MASK) and key != f"{MASK}mean"))
+    cells = [(method, [_logged_mean(method, key) for key in keys]) for method in methods]
+    cells = [(method, found) for method, found in cells if any(found)]
+    if not keys or not cells:
+        return None
+    lines = [
+        (method, {place: cell.mean for place, cell in enumerate(found, start=1) if cell is not None})
+        for method, found in cells
+    ]
+    picture = _panel(lines, figure_key, "Share that the mask lets through by layer, mean over training", level=None)
+    return Masks([key.removeprefix(MASK) for key in keys], cells, picture)
+
+
+def _logged_mean(method: Method, key: str) -> Cell | None:
+    means = []
+    for run in method.runs:
+        values = [row[key] for row in run.training if key in row]
+        if values:
+            means.append(math.fsum(values) / len(values))
+    return average(means) if means else None
+
+
+def _panel(lines: Sequence[tuple[Method, Line]], figure_key: str, name: str, *, level: float | None) -> Markup:
+    with drawing(_FONT):
+        figure = Figure(figsize=(_WIDTH / _PER_INCH, _HEIGHT / _PER_INCH))
+        axes = figure.add_axes((40 / _WIDTH, 36 / _HEIGHT, 1 - 50 / _WIDTH, 1 - 46 / _HEIGHT))
+        for method, line in lines:
+            axes.plot(
+                list(line),
+                list(line.values()),
+                color=slot_color(method.slot),
+                linewidth=1.5,
+                linestyle=(0, method.dash) if method.dash else "-",
+                marker=MARKERS[method.marker],
+                markersize=3.5,
+            )
+        values = [value for _, line in lines for value in line.values()] + ([] if level is None else [level])
+        low, high = min(values), max(values)
+        # Not from zero: points, unlike bars, do not speak by their height, and layers differ by little.
+        air = 0.08 * (high - low) or 0.05
+        axes.set_ylim(max(low - air, min(low, 0)), high + air)
+        if level is not None:
+            axes.axhline(level, color=MUTED, linewidth=1, linestyle=(0, (2, 3)))
+        style_axes(axes, "layer")
+        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
+        axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+        said = "; ".join(
+            f"{method.label} {', '.join(f'{place}: {value:.2g}' for place, value in line.items())}"
+            for method, line in lines
+        )
+        return to_svg(figure, figure_key, f"{name}: {said}.")

@@ -1,0 +1,190 @@
+"""Further parts of the page: scatter, layers, logs of reinforcement learning, heat maps, slips, costs."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from isograd.report import build_report
+from isograd.report.cosines import cosine_panel
+from isograd.report.layers import consistency_panel, masks
+from isograd.report.panels import REINFORCED, log_panels
+from isograd.report.runs import Example, read_runs
+from isograd.report.scatter import scatter_panel
+from isograd.report.slips import first_slip, slip_counts
+from isograd.report.summary import Method, group_runs
+
+
+def methods_of(runs: list[Path]) -> list[Method]:
+    return group_runs(read_runs(runs))
+
+
+def label(drawing: str | None) -> str:
+    assert drawing is not None
+    found = re.search(r'aria-label="([^"]*)"', drawing)
+    assert found is not None
+    return found[1]
+
+
+def test_the_scatter_has_a_numbered_point_a_method(make_run, set_accuracy) -> None:
+    runs = [make_run("ERM"), make_run("IGA"), make_run("PCGrad", status="failed")]
+    set_accuracy(runs[0], 0.9, "id")
+    set_accuracy(runs[0], 0.3, "cue_reversed")
+    drawing = scatter_panel(methods_of(runs), "cue_reversed", "scatter")
+    said = label(drawing)
+    assert said.startswith("In distribution against cue reversed, accuracy: 1 ERM 90% (95% interval ")
+    assert "in distribution, 30% (" in said
+    assert "; 2 IGA " in said
+    assert "PCGrad" not in said
+    assert drawing is not None
+    assert re.findall(r"<text[^>]*>(\d)</text>", drawing) == ["1", "2"]
+    assert scatter_panel(methods_of(runs), "not measured", "scatter") is None
+
+
+def test_the_score_by_layer_is_a_ratio(make_run) -> None:
+    folder = make_run("ERM")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert consistency_panel(methods_of([folder]), "mean", "lcs") is None
+    metrics["lcs"]["by_layer"] = {
+        "2": {"mean": {"within": 0.1, "between": 0.4}, "last": {"within": 0.1, "between": 0.0}},
+        "10": {"mean": {"within": 0.3, "between": 0.4}, "last": {"within": 0.1, "between": None}},
+    }
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    said = label(consistency_panel(methods_of([folder]), "mean", "lcs"))
+    assert said.endswith("mean pooling: ERM 2: 0.25, 10: 0.75.")
+    # A distance of zero between sets has no ratio.
+    assert consistency_panel(methods_of([folder]), "last", "lcs") is None
+
+
+def test_masks_by_layer_are_means_over_training_and_seeds(make_run, log_more) -> None:
+    runs = [make_run("AND-mask", 0), make_run("AND-mask", 1), make_run("ERM")]
+    assert masks(methods_of(runs), "mask") is None
+    log_more(runs[0], **{"mask/mean": 0.9, "mask/layers.2.q": 0.5, "mask/layers.10.q": lambda row: row["step"] / 400})
+    log_more(runs[1], **{"mask/layers.2.q": 0.7})
+    found = masks(methods_of(runs), "mask")
+    assert found is not None
+    # In the order of the log, which is that of the model; the mean over layers is not a layer.
+    assert found.layers == ["layers.2.q", "layers.10.q"]
+    ((method, cells),) = found.rows
+    assert method.label == "AND-mask"
+    assert [cell and round(cell.mean, 4) for cell in cells] == [0.6, 0.5125]
+    assert label(found.drawing).endswith("AND-mask 1: 0.6, 2: 0.51.")
+
+
+def test_cosines_are_shown_for_three_thirds_of_training(make_run, log_more) -> None:
+    runs = [make_run("IGA", 0), make_run("IGA", 1)]
+    assert cosine_panel(methods_of(runs)[0], "cosines") is None
+    rows = [{"step": step, "cosine/law/art": value} for step, value in enumerate((0.5, 0.3, -0.2, -0.4, -0.9, -0.7))]
+    (runs[0] / "training.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    log_more(runs[1], **{"cosine/art/law": 0.0, "cosine/no": 1, "cosine/a/b/c": 1})
+    drawing = cosine_panel(methods_of(runs)[0], "cosines")
+    assert label(drawing) == (
+        "Cosines of domain gradients, IGA. first third: art and law 0.20; middle third: art and law -0.15; "
+        "last third: art and law -0.40."
+    )
+    assert drawing is not None
+    # Both halves of each map, and ones on the diagonals.
+    assert re.findall(r">(−?\d\.\d\d)<", drawing) == [
+        *("1.00", "0.20", "0.20", "1.00", "1.00", "−0.15", "−0.15", "1.00", "1.00", "−0.40", "−0.40", "1.00")
+    ]
+
+
+def test_a_log_of_one_row_has_one_map(make_run) -> None:
+    folder = make_run("IGA")
+    (folder / "training.jsonl").write_text('{"step": 1, "cosine/a/b": 0.5, "cosine/b/c": NaN}\n')
+    said = label(cosine_panel(methods_of([folder])[0], "cosines"))
+    assert said.count("third: ") == 1
+    assert said.endswith("a and b 0.50.")
+
+
+def test_reinforcement_is_drawn_where_it_was_logged(make_run, log_more, tmp_path) -> None:
+    runs = [make_run("GRPO", 0), make_run("DFPO", 0)]
+    assert log_panels(methods_of(runs), REINFORCED, "rl") == []
+    assert "cancellation" not in build_report(runs, tmp_path / "report.html").read_text(encoding="utf-8")
+    for folder, residual in zip(runs, (0.5, 0.0), strict=True):
+        logged = {"reward": lambda row: row["step"] / 400, "cancellation/residual": residual, "outside/below": 0.125}
+        log_more(folder, **logged, **{"learning_tax/norm": 0.25, "drift": 0.75, "clip_ratio/high_mean": 0.5})
+    drawn = {title: label(drawing) for title, _, drawing in log_panels(methods_of(runs), REINFORCED, "rl")}
+    assert list(drawn) == [
+        *("reward", "cancellation residual", "learning tax: norm", "drift of equals"),
+        *("ratios below the range", "clipped above"),
+    ]
+    assert "DFPO from 0.025 at step 10 to 1 at step 400." in drawn["reward"]
+    assert "GRPO from 0.5 at step 10 to 0.5 at step 400; DFPO from 0 at" in drawn["cancellation residual"]
+    text = build_report(runs, tmp_path / "report.html", baseline="GRPO", threshold=0.6).read_text(encoding="utf-8")
+    assert "Reinforcement learning: reward and cancellation" in text
+    assert "steps to threshold" in text
+
+
+def example(completion: str, *, correct: bool = False, chain: bool | None = False, predicted: str | None = "x"):
+    return Example(
+        set_id="s",
+        domain="law",
+        split="id",
+        cue="formally",
+        problem="?",
+        reference="1 + 2 = 3 formally\n3 + 4 = 7 formally\nAnswer: good",
+        answer="good",
+        completion=completion,
+        predicted=predicted,
+        correct=correct,
+        chain_correct=chain,
+    )
+
+
+@pytest.mark.parametrize(
+    ("completion", "step", "text"),
+    [
+        ("1 + 2 = 4 formally\n4 + 4 = 8 formally\nAnswer: fair", 1, "“1 + 2 = 4 formally” for “1 + 2 = 3 formally”."),
+        ("1 + 2 = 3 online\n3 + 4 = 8 online\nAnswer: fair", 2, "step 2 of 2: “3 + 4 = 8 online”"),
+        ("1 + 2 = 3 formally\nAnswer: fair", 2, "Stops before step 2 of 2: “3 + 4 = 7 formally”."),
+        ("1 + 2 = 3\n3 + 4 = 7\n7 + 1 = 8\nAnswer: x", 3, "Goes on after the last of 2 steps: “7 + 1 = 8”."),
+        ("", 1, "Stops before step 1 of 2"),
+        ("1 + 2 = 3  FORMALLY\n\n3 + 4 = 7 formally\nAnswer: fair\nAnswer", None, "the answer alone is wrong"),
+    ],
+)
+def test_the_first_wrong_step_is_found(completion: str, step: int | None, text: str) -> None:
+    slip = first_slip(example(completion))
+    assert slip is not None
+    assert slip.step == step
+    assert text in slip.text
+
+
+def test_what_the_run_found_right_is_right() -> None:
+    assert first_slip(example("in other words\nAnswer: good", correct=True, chain=True)) is None
+    slip = first_slip(example("in other words\nAnswer: fair", chain=True))
+    assert slip is not None
+    assert slip.step is None
+
+
+def test_slips_are_counted_over_all_kept_answers(make_run) -> None:
+    runs = [make_run("ERM"), make_run("untrained"), make_run("IGA", status="failed")]
+    found = [(method.label, total, counts) for method, total, counts in slip_counts(methods_of(runs))]
+    # Of 16 answers each: ERM errs on the reversed cue, and there in the answer alone.
+    assert found == [("ERM", 16, [8, 8, 0, 0, 0]), ("untrained", 16, [0, 0, 16, 0, 0])]
+
+
+def test_costs_stand_beside_their_ratios(make_run, tmp_path) -> None:
+    runs = [make_run("ERM", step_seconds=0.5, peak_memory_bytes=2**30)]
+    runs.append(make_run("IGA", step_seconds=0.75, peak_memory_bytes=2**31))
+    text = build_report(runs, tmp_path / "report.html").read_text(encoding="utf-8")
+    row = [
+        re.findall(r"<td>([^<]*)</td>", line)
+        for line in text.splitlines()
+        if line.startswith('<tr><th scope="row" class="first">IGA</th>')
+    ]
+    assert row == [["0.75", "1.50", "2048", "2.00"]]
+    plain = build_report([make_run("V-REx")], tmp_path / "plain.html").read_text(encoding="utf-8")
+    assert "peak memory" not in plain
+
+
+def test_seventeen_methods_of_five_seeds_fit(make_run, log_more, tmp_path) -> None:
+    keys = [key for key, *_ in REINFORCED]
+    runs = [make_run(f"method {number}", seed) for number in range(17) for seed in range(5)]
+    for folder in runs:
+        log_more(folder, **dict.fromkeys(keys, lambda row: row["loss"]))
+    output = build_report(runs, tmp_path / "report.html", baseline="method 0")
+    assert output.stat().st_size < 5e6
