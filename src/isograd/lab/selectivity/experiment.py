@@ -47,7 +47,7 @@ class Scale:
 
 
 FULL: Final = Scale()
-QUICK: Final = replace(FULL, seeds=2, families=("arithmetic",), steps=4, every=2, sets=16, probe_sets=2)
+QUICK: Final = replace(FULL, seeds=2, families=("arithmetic",), steps=2, every=2, sets=16, probe_sets=2)
 
 
 def experiment(scale: Scale, progress: Progress | None = None) -> Findings:
