@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check bench student clean
+.PHONY: setup demo test test-long check bench student clean
 
 setup: $(READY)
 
@@ -20,7 +20,11 @@ demo: $(READY)
 	$(BIN)/isograd demo --output demo $(DEMO)
 
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(TEST)
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not long" $(TEST)
+
+# The longest tests: thousands of faults, four processes, whole students.
+test-long: $(READY)
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m long $(TEST)
 
 check: $(READY)
 	$(BIN)/ruff check .

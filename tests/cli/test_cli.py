@@ -140,7 +140,7 @@ def test_from_isomers_to_a_report(tmp_path: Path) -> None:
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_build_and_show_a_student(tmp_path: Path) -> None:
     done = isograd("student", "build", "-o", tmp_path / "student", "--steps", "2")
     assert done.returncode == 0, done.stderr

@@ -162,7 +162,7 @@ def test_the_weight_of_consistency_follows_its_schedule(make_trainer: MakeTraine
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("processes", [2, 4])
+@pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.long)])
 def test_several_processes_equal_one(tmp_path: Path, processes: int) -> None:
     script = Path(__file__).with_name("run_methods.py")
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}

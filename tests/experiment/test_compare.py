@@ -175,7 +175,7 @@ def test_a_comparison(tmp_path: Path) -> None:
     assert "| broken | 1 of 1 |" in (output / "table.md").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_comparison_goes_on_to_the_same_result(tmp_path: Path) -> None:
     one = {"methods": {"ERM": None}, "training": {**TINY["training"], "max_steps": 8}}
     config = load_compare(write(tmp_path, **one))

@@ -138,7 +138,7 @@ def test_an_interruption_ends_with_130(tmp_path: Path, monkeypatch: pytest.Monke
     assert not (tmp_path / "student.md").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_from_workers_to_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What workers write is what the tables read."""
     monkeypatch.setattr(student_table, "FAMILIES", {"ordering": FAMILIES["ordering"]})

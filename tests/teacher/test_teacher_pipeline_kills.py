@@ -36,7 +36,7 @@ CONTENT = dict.fromkeys(SPOILED, 0.006) | dict.fromkeys(MISREAD, 0.01) | dict.fr
 STUBBORN = {3: "cycle", 40: "refusal", 41: "truncated", 77: "number", 200: "null", 512: "schema", 700: "step"}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_thousand_seeds_faults_and_kills(tmp_path: Path) -> None:
     sets = some_sets(SEEDS, mixed=False)

@@ -113,7 +113,7 @@ def test_fuzzed_answers() -> None:
     _fuzz(range(300))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(3000)
 def test_ten_thousand_fuzzed_answers() -> None:
     _fuzz(range(10_000))
