@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
-__all__ = ["GRID", "INK", "MUTED", "clean"]
+from isograd.report.colors import BASE, DASHES, SLOTS
+
+__all__ = ["COLORS", "GRID", "INK", "MARKERS", "MUTED", "clean", "line_style"]
 
 INK, MUTED, GRID = "#1b1f24", "#5a636e", "#dcdfe3"
+
+MARKERS: Final = "osD^vP*Xd<"
+COLORS: Final = (*(slot.light for slot in SLOTS), BASE.light, INK)
+"""The eight colors of reports, gray and black."""
+
+
+def line_style(place: int) -> dict[str, Any]:
+    """Color and dash of a line by its place; beyond the last color they begin again with another dash."""
+    dash = DASHES[place % len(DASHES)]
+    return {"color": COLORS[place % len(COLORS)], "linestyle": (0, dash) if dash else "-"}
 
 
 def clean(axes: Axes, title: str, x: str = "") -> None:

@@ -19,13 +19,35 @@ from isograd.common.files import atomic_writer, write_json, write_text
 from isograd.lab.records import Findings
 from isograd.report.svg import drawing
 
-__all__ = ["Picture", "Progress", "Scale", "run_lab"]
+__all__ = ["Picture", "Progress", "Scale", "Ticker", "run_lab"]
 
 # Steps done, steps in all, and what is running.
 Progress = Callable[[int, int, str], None]
 
 # Draws on the figure; and the size in inches.
 Picture = tuple[Callable[[Figure, Findings], None], tuple[float, float]]
+
+
+class Ticker:
+    """Counts the steps of an experiment and tells of them.
+
+    Args:
+        progress: called with steps done, steps in all, and what is running.
+        total: steps in all.
+
+    Attributes:
+        name: what is running.
+    """
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self.name = ""
+        self._progress, self._total, self._done = progress, total, 0
+
+    def __call__(self) -> None:
+        """One step is done."""
+        self._done += 1
+        if self._progress is not None:
+            self._progress(self._done, self._total, self.name)
 
 
 class Scale(Protocol):
@@ -54,7 +76,7 @@ def run_lab(
         output: the folder; made if missing, its files of the same names are replaced.
         name: of the experiment.
         scale: how much; recorded.
-        experiment: the work; runs with one torch thread and without autograd's graph unless it asks for one.
+        experiment: the work; runs with one torch thread.
         page: from findings, the number of seeds and the pictures' file names to Markdown.
         pictures: by name.
 
@@ -75,8 +97,7 @@ def run_lab(
     # One thread: the tensors are small, and sums keep their order.
     torch.set_num_threads(1)
     try:
-        with torch.no_grad():
-            findings = experiment()
+        findings = experiment()
     finally:
         torch.set_num_threads(before)
     records = [_rounded(asdict(record)) for record in findings.records]

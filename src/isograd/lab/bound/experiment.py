@@ -16,7 +16,7 @@ from isograd.lab.bound.plots import PICTURES
 from isograd.lab.bound.problems import CASES, Kind
 from isograd.lab.bound.scaling import RATES, scaling
 from isograd.lab.bound.training import Model, Optimizer
-from isograd.lab.output import Progress, run_lab
+from isograd.lab.output import Progress, Ticker, run_lab
 from isograd.lab.records import Findings
 
 __all__ = ["FULL", "QUICK", "Scale", "experiment", "run_bound"]
@@ -87,30 +87,23 @@ def experiment(scale: Scale, progress: Progress | None = None) -> Findings:
         scale: how much.
         progress: called with steps done, steps in all, and what is running.
     """
-    findings, done, total = Findings(), 0, scale.ticks()
+    findings, tick = Findings(), Ticker(progress, scale.ticks())
     seeds = list(range(scale.seeds))
     tuning = [_TUNING + seed for seed in range(scale.tuning_seeds)]
-    name = ""
-
-    def tick() -> None:
-        nonlocal done
-        done += 1
-        if progress is not None:
-            progress(done, total, name)
 
     with torch.no_grad():
-        name = "closed forms"
+        tick.name = "closed forms"
         minima(scale.cases, scale.domains, seeds, findings, tick)
-        name = "speed and fixed points"
+        tick.name = "speed and fixed points"
         flow(seeds, scale.flow, findings, tick)
-        name = "weight decay"
+        tick.name = "weight decay"
         decay(seeds, scale.decay, findings, tick)
-        name = "optimizers"
+        tick.name = "optimizers"
         speed(seeds, findings, tick)
-        name = "many minima"
+        tick.name = "many minima"
         limits(seeds, scale.below(), scale.limit, findings, tick)
         for kind, model, case, optimizer in scale.sweeps():
-            name = f"{kind}, {model}, {case}, {optimizer}"
+            tick.name = f"{kind}, {model}, {case}, {optimizer}"
             scaling(
                 kind,
                 model,

@@ -16,7 +16,7 @@ from isograd.lab.convergence.page import convergence_page
 from isograd.lab.convergence.plots import PICTURES
 from isograd.lab.convergence.problems import least_squares, tanh_net
 from isograd.lab.convergence.rates import DISTANCES, exact, from_afar, noisy, ranks
-from isograd.lab.output import Progress, run_lab
+from isograd.lab.output import Progress, Ticker, run_lab
 from isograd.lab.records import Findings
 
 __all__ = ["FULL", "QUICK", "Scale", "experiment", "run_convergence"]
@@ -58,33 +58,26 @@ def experiment(scale: Scale, progress: Progress | None = None) -> Findings:
         scale: how much.
         progress: called with steps done, steps in all, and what is running.
     """
-    findings, done, total = Findings(), 0, scale.ticks()
+    findings, tick = Findings(), Ticker(progress, scale.ticks())
     seeds = list(range(scale.seeds))
-    name = ""
-
-    def tick() -> None:
-        nonlocal done
-        done += 1
-        if progress is not None:
-            progress(done, total, name)
 
     with torch.no_grad():
         shared, different = least_squares(seeds, "shared"), least_squares(seeds, "different")
         nets = [tanh_net(seeds, "shared"), tanh_net(seeds, "different")]
-        name = "without noise"
+        tick.name = "without noise"
         exact([shared, different, *nets], seeds, scale.exact, findings, tick)
-        name = "from afar"
+        tick.name = "from afar"
         from_afar(different, seeds, scale.ranks, findings, tick)
-        name = "standstill"
+        tick.name = "standstill"
         standstill(seeds, scale.standstill, findings, tick)
-        name = "mini-batches"
+        tick.name = "mini-batches"
         noisy([shared, different, nets[1]], seeds, scale.noisy, findings, tick)
-        name = "where it settles"
+        tick.name = "where it settles"
         settling(seeds, scale.draws, findings, tick)
-        name = "ranks"
+        tick.name = "ranks"
         ranks([shared, different, nets[1]], seeds, scale.ranks, findings, tick)
         climbing(findings)
-        name = "factors"
+        tick.name = "factors"
         within = least_squares(seeds, "shared", rank=RANK)
         factor_runs(
             {"within reach": within, "out of reach, shared": shared, "out of reach, different": different},

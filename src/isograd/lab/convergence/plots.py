@@ -11,27 +11,19 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator, NullLocator
 
-from isograd.lab.axes import INK, MUTED, clean
+from isograd.lab.axes import INK, MARKERS, MUTED, clean, line_style
 from isograd.lab.convergence.bias import MAIN
 from isograd.lab.convergence.factors import FACTOR_ARMS
 from isograd.lab.convergence.rates import DRAWN, RANKS, TAUS
 from isograd.lab.output import Picture
 from isograd.lab.records import Findings, Record
-from isograd.report.colors import BASE, DASHES, SLOTS
+from isograd.report.colors import DASHES
 
 __all__ = ["PICTURES"]
 
-_MARKERS: Final = "osD^vP*Xd<"
-_COLORS: Final = (*(slot.light for slot in SLOTS), BASE.light, INK)
-
 
 def _style(place: int) -> dict[str, Any]:
-    dash = DASHES[place % len(DASHES)]
-    return {
-        "color": _COLORS[place % len(_COLORS)],
-        "linestyle": (0, dash) if dash else "-",
-        "marker": _MARKERS[place % len(_MARKERS)],
-    }
+    return {**line_style(place), "marker": MARKERS[place % len(MARKERS)]}
 
 
 def _styles(arms: Sequence[str]) -> dict[str, dict[str, Any]]:

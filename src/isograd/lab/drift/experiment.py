@@ -17,7 +17,7 @@ from isograd.lab.drift.plots import PICTURES
 from isograd.lab.drift.runs import RATES, group_sizes, long_runs, predictions, restored
 from isograd.lab.drift.tasks import TASKS
 from isograd.lab.drift.training import Setup
-from isograd.lab.output import Progress, run_lab
+from isograd.lab.output import Progress, Ticker, run_lab
 from isograd.lab.records import Findings
 
 __all__ = ["FULL", "QUICK", "Scale", "experiment", "run_drift"]
@@ -66,38 +66,31 @@ def experiment(scale: Scale, progress: Progress | None = None) -> Findings:
         scale: how much.
         progress: called with steps done, steps in all, and what is running.
     """
-    findings, done, total = Findings(), 0, scale.ticks()
+    findings, tick = Findings(), Ticker(progress, scale.ticks())
     seeds = list(range(scale.seeds))
     main = TASKS[scale.tasks[-1]]
-    name = ""
-
-    def tick() -> None:
-        nonlocal done
-        done += 1
-        if progress is not None:
-            progress(done, total, name)
 
     with torch.no_grad():
-        name = "drift formula"
+        tick.name = "drift formula"
         drift_formula(seeds, findings, tick)
-        name = "disputed cases"
+        tick.name = "disputed cases"
         disputed(seeds, findings, tick)
-        name = "all groups of a tiny task"
+        tick.name = "all groups of a tiny task"
         run_moments(seeds, findings, tick)
-        name = "cancellation"
+        tick.name = "cancellation"
         every = max(scale.steps // 20, 1)
         for task in (main, TASKS["tree"]):
             same_data(task, seeds, Setup(scale.steps, every=every), RATES["adam"], findings, tick, ages=(0, 3))
             # Twice the minibatches at three times the rate: far enough that shared tokens leave the clipping range.
             far = Setup(scale.steps, minibatches=8, every=every)
             same_data(task, seeds, far, 3 * RATES["adam"], findings, tick, ages=(7,))
-        name = "long runs"
+        tick.name = "long runs"
         long_runs(main, seeds, scale.long, findings, tick)
-        name = "group sizes"
+        tick.name = "group sizes"
         group_sizes(main, seeds, scale.groups, scale.steps, findings, tick)
-        name = "cancellation restored"
+        tick.name = "cancellation restored"
         restored([main, TASKS["dense"]], seeds, scale.steps, findings, tick)
-        name = "predictions"
+        tick.name = "predictions"
         tuning = [_TUNING + seed for seed in range(scale.tuning_seeds)]
         predictions([TASKS[task] for task in scale.tasks], seeds, tuning, scale.rates, scale.steps, findings, tick)
     return findings

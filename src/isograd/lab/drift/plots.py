@@ -10,28 +10,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from isograd.lab.axes import INK, MUTED, clean
+from isograd.lab.axes import COLORS, INK, MARKERS, MUTED, clean, line_style
 from isograd.lab.drift.rules import LADDER
 from isograd.lab.output import Picture
 from isograd.lab.records import Findings, Record
-from isograd.report.colors import BASE, DASHES, SLOTS
+from isograd.report.colors import DASHES, SLOTS
 
 __all__ = ["PICTURES"]
-
-_MARKERS: Final = "osD^vP*Xd<"
-# Ten rules: the eight colors, gray and black.
-_COLORS: Final = (*(slot.light for slot in SLOTS), BASE.light, INK)
 
 
 def _style(arm: str) -> dict[str, Any]:
     """One color, dash and marker per rule in all pictures."""
     place = list(LADDER).index(arm)
-    dash = DASHES[place % len(DASHES)]
-    return {
-        "color": _COLORS[place % len(_COLORS)],
-        "linestyle": (0, dash) if dash else "-",
-        "marker": _MARKERS[place % len(_MARKERS)],
-    }
+    return {**line_style(place), "marker": MARKERS[place % len(MARKERS)]}
 
 
 def _dots(
@@ -67,7 +58,7 @@ def _residuals(figure: Figure, findings: Findings) -> None:
     figure.subplots_adjust(left=0.18, right=0.98, top=0.94, bottom=0.15, wspace=0.06)
     for axes, task in zip(panels, tasks, strict=True):
         series = []
-        for color, at in zip(_COLORS, ats, strict=False):
+        for color, at in zip(COLORS, ats, strict=False):
             name = f"{at:.0f} gradient steps off-policy"
             series.append((name, color, [_only(findings, "cancellation", task=task, arm=arm, at=at) for arm in arms]))
         handles = _dots(axes, arms, series)
@@ -80,7 +71,7 @@ def _formula(figure: Figure, findings: Findings) -> None:
     figure.subplots_adjust(left=0.09, right=0.97, top=0.91, bottom=0.14)
     for place, line in enumerate(line for line in findings.lines if line.experiment == "formula"):
         color = SLOTS[place].light
-        axes.plot(line.x, line.mean, color=color, marker=_MARKERS[place], markersize=3.5, label=line.task)
+        axes.plot(line.x, line.mean, color=color, marker=MARKERS[place], markersize=3.5, label=line.task)
         axes.fill_between(line.x, line.low, line.high, color=color, alpha=0.18, linewidth=0)
     axes.axhline(1, color=MUTED, linewidth=1, linestyle=(0, DASHES[1]))
     axes.set_xscale("log")

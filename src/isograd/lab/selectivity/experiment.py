@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from isograd.lab.output import Progress, run_lab
+from isograd.lab.output import Progress, Ticker, run_lab
 from isograd.lab.records import Findings
 from isograd.lab.selectivity.page import selectivity_page
 from isograd.lab.selectivity.plots import PICTURES
@@ -57,20 +57,13 @@ def experiment(scale: Scale, progress: Progress | None = None) -> Findings:
         scale: how much.
         progress: called with steps done, steps in all, and what is running.
     """
-    findings, done = Findings(), 0
-    total = scale.steps * scale.seeds * len(scale.families)
-    name = ""
-
-    def tick() -> None:
-        nonlocal done
-        done += 1
-        if progress is not None:
-            progress(done, total, name)
+    findings = Findings()
+    tick = Ticker(progress, scale.steps * scale.seeds * len(scale.families))
 
     for family in scale.families:
         runs = []
         for seed in range(scale.seeds):
-            name = f"{family}, seed {seed}"
+            tick.name = f"{family}, seed {seed}"
             runs.append(train_and_probe(scale.setup(family), seed, tick))
         _summarize(family, runs, findings)
     return findings

@@ -8,22 +8,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from isograd.lab.axes import INK, MUTED, clean
+from isograd.lab.axes import INK, MUTED, clean, line_style
 from isograd.lab.output import Picture
 from isograd.lab.records import Findings, Line
 from isograd.lab.selectivity.probe import FORMS
-from isograd.report.colors import BASE, DASHES, SLOTS
+from isograd.report.colors import DASHES
 
 __all__ = ["PICTURES"]
 
-# The eight colors, gray and black; an eleventh form begins again with another dash.
-_COLORS: Final = (*(slot.light for slot in SLOTS), BASE.light, INK)
 _TICKS: Final = (0.2, 0.5, 1, 2, 5, 10, 20, 50)
-
-
-def _style(place: int) -> dict[str, Any]:
-    dash = DASHES[place % len(DASHES)]
-    return {"color": _COLORS[place % len(_COLORS)], "linestyle": (0, dash) if dash else "-"}
 
 
 def _draw(axes: Axes, lines: list[Line], styles: dict[str, dict[str, Any]]) -> list[Any]:
@@ -39,8 +32,8 @@ def _over_training(figure: Figure, findings: Findings) -> None:
     families = list(dict.fromkeys(line.task for line in findings.lines))
     grid = figure.subplots(len(families), 3, squeeze=False)
     figure.subplots_adjust(left=0.06, right=0.985, top=0.94, bottom=0.17 if len(families) > 1 else 0.3, hspace=0.35)
-    forms = {form: _style(place) for place, form in enumerate(FORMS)}
-    kinds = {kind: _style(place) for place, kind in enumerate(("mixed", "logic", "cue"))}
+    forms = {form: line_style(place) for place, form in enumerate(FORMS)}
+    kinds = {kind: line_style(place) for place, kind in enumerate(("mixed", "logic", "cue"))}
     handles: list[Any] = []
     for row, family in zip(grid, families, strict=True):
         for axes, source, title in zip(row, ("mixed", "own"), ("training batches", "pure batches"), strict=False):

@@ -136,7 +136,7 @@ def train_and_probe(setup: Setup, seed: int, tick: Callable[[], None]) -> list[T
             tick()
 
     set_seed(seed)
-    with tempfile.TemporaryDirectory() as folder, torch.enable_grad():
+    with tempfile.TemporaryDirectory() as folder:
         trainer = IsomerSFTTrainer(
             model=model,
             args=IsomerSFTConfig(**trainer_settings(setup.run_config(seed), Path(folder), TRAINING_DEFAULTS)),
@@ -168,7 +168,7 @@ def probe(model: Any, tokenizer: Any, batches: dict[str, list[IsomerSet]], step:
     training = model.training
     model.eval()
     try:
-        with torch.enable_grad(), capture.micro_batch(group):
+        with capture.micro_batch(group):
             out = model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device))
             logps = out.logits[:, :-1].float().log_softmax(-1).gather(-1, ids[:, 1:, None].to(model.device))[..., 0]
             losses = _group_means(-logps, supervised.to(model.device), group, len(KINDS) * len(domains))
