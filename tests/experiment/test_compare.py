@@ -203,3 +203,39 @@ def test_a_killed_comparison_goes_on_to_the_same_result(tmp_path: Path) -> None:
     assert [row for row in rows(killed, "table.csv") if row["metric"] not in timed] == [
         row for row in rows(whole, "table.csv") if row["metric"] not in timed
     ]
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_the_current_step(tmp_path: Path) -> None:
+    methods = {"ERM": None, "IGA": {"method": "iga"}, "later": None}
+    path = write(tmp_path, methods=methods, training={**TINY["training"], "max_steps": 2000, "save_steps": 20})
+    output = tmp_path / "out"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "isograd", "compare", str(path), "--output", str(output), "--workers", "2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # A process group of its own, as a terminal would give it: Ctrl-C reaches parent and workers.
+        start_new_session=True,
+    )
+    runs = [output / "runs" / "arithmetic" / name for name in ("erm-seed0", "iga-seed0")]
+    deadline = time.monotonic() + 200
+    while not all(saved_steps(run) for run in runs):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    told = process.communicate(timeout=90)[0]
+    assert process.returncode == 130, told
+    assert "Run the same command again" in told
+    for run in runs:
+        assert json.loads((run / "run.json").read_text())["status"] == "running"
+        # Checkpoints are every 20 steps; the interruption saved another, wherever it struck.
+        logged = [json.loads(line)["step"] for line in (run / "training.jsonl").read_text().splitlines()]
+        assert max(saved_steps(run)) >= max(logged)
+    assert not (output / "runs" / "arithmetic" / "later-seed0" / "run.json").exists()
+
+
+def saved_steps(run: Path) -> list[int]:
+    states = (run / "checkpoints").glob("checkpoint-*/trainer_state.json")
+    return [int(path.parent.name.rpartition("-")[2]) for path in states]

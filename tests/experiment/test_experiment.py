@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -107,37 +102,3 @@ def test_the_demo_of_any_family_has_the_same_runs_on_its_own_data(
 def test_a_demo_of_no_family_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="unknown family 'algebra'"):
         demo.run_demo(tmp_path, seeds=1, workers=1, console=Console(file=io.StringIO()), family="algebra")
-
-
-@pytest.mark.slow
-def test_ctrl_c_saves_the_current_step(tmp_path: Path) -> None:
-    output = tmp_path / "demo"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "isograd", "demo", "--output", str(output)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        # A process group of its own, as a terminal would give it: Ctrl-C reaches parent and workers.
-        start_new_session=True,
-    )
-    runs = [output / "runs" / name for name in ("iga-seed0", "iga-consistency-seed0")]
-    deadline = time.monotonic() + 200
-    while not all(saved_steps(run) for run in runs):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)
-    told = process.communicate(timeout=90)[0]
-    assert process.returncode == 130, told
-    assert "Run the same command again" in told
-    for run in runs:
-        assert json.loads((run / "run.json").read_text())["status"] == "running"
-        # Checkpoints are every 20 steps; the interruption saved another, wherever it struck.
-        logged = [json.loads(line)["step"] for line in (run / "training.jsonl").read_text().splitlines()]
-        assert max(saved_steps(run)) >= max(logged)
-    assert not (output / "runs" / "erm-seed0" / "run.json").exists()
-
-
-def saved_steps(run: Path) -> list[int]:
-    states = (run / "checkpoints").glob("checkpoint-*/trainer_state.json")
-    return [int(path.parent.name.rpartition("-")[2]) for path in states]

@@ -1,4 +1,4 @@
-"""Two steps with each kind of weights, under ``torchrun``: ``run_grpo.py FOLDER ROWS STEPS`` saves the adapters.
+"""Two steps with each kind of weights, under ``torchrun``: ``run_grpo.py FOLDER ROWS:STEPS ...`` saves the adapters.
 
 Completions are drawn from the prompt and their number in the group, not by the model, so that the global batch is the
 same whatever the number of processes and micro-batches. Run by test_grpo_trainer.py.
@@ -129,13 +129,15 @@ def train(settings: dict[str, Any], folder: Path, rows: int, steps: int, tokeniz
 
 def main() -> None:
     warnings.simplefilter("ignore")
-    folder, rows, steps = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    folder.mkdir(exist_ok=True)
     tokenizer = AutoTokenizer.from_pretrained(student_path())
-    for name, settings in SETTINGS.items():
-        trained = train(settings, folder, rows, steps, tokenizer)
-        if int(os.environ["RANK"]) == 0:
-            save_file({key: value.contiguous() for key, value in trained.items()}, folder / f"{name}.safetensors")
+    for layout in sys.argv[2:]:
+        rows, steps = map(int, layout.split(":"))
+        folder = Path(sys.argv[1]) / layout.replace(":", "x")
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, settings in SETTINGS.items():
+            trained = train(settings, folder, rows, steps, tokenizer)
+            if int(os.environ["RANK"]) == 0:
+                save_file({key: value.contiguous() for key, value in trained.items()}, folder / f"{name}.safetensors")
 
 
 if __name__ == "__main__":

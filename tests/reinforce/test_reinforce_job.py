@@ -102,7 +102,7 @@ def test_killed_and_resumed_it_ends_the_same(content: dict[str, Any], distilled:
     config = tmp_path / "rl.yaml"
     config.write_text(yaml.safe_dump(content))
     command = [sys.executable, "-m", "isograd", "reinforce", str(config), "--output"]
-    subprocess.run([*command, str(whole)], check=True, capture_output=True, text=True)
+    assert run(content, whole) == "finished"
     process = subprocess.Popen([*command, str(parts)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     deadline = time.monotonic() + 120
     while not (parts / "checkpoints" / "checkpoint-4" / "trainer_state.json").is_file():
