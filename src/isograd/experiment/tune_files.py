@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import html
 import io
 import json
 import shlex
@@ -16,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from isograd.common.files import write_text
+from isograd.common.markdown import markdown_table, without_html
 from isograd.experiment.config import OWN_FILES
 from isograd.experiment.tune_config import TuneConfig
 from isograd.experiment.tune_results import Result, Tuned
@@ -116,25 +116,25 @@ def _tuned_yaml(config: TuneConfig, tuned: Sequence[Tuned], runs: Sequence[Run],
 
 
 def _markdown(config: TuneConfig, tuned: Sequence[Tuned], runs: Sequence[Run], command: Sequence[str]) -> str:
-    lines = [f"# Tuning: {_escaped(config.name)}", ""]
+    lines = [f"# Tuning: {without_html(config.name)}", ""]
     lines += [
         "Mean validation accuracy of each method's defaults and of its best configuration. Every method with something "
         "to tune had the same number of trials. The best of several is flattered by the choice: only a comparison on "
         "other seeds and on test splits says how good it is.",
         "",
-        *(_line(row) for row in (HEAD, ("---",) * len(HEAD), *_rows(tuned))),
+        *markdown_table(HEAD, _rows(tuned)),
         "",
         "![best score so far](curve.png)",
         "",
         "## What was searched",
         "",
-        *(_line(row) for row in (("method", "value", "default", "drawn from"), ("---",) * 4, *_searched(tuned))),
+        *markdown_table(("method", "value", "default", "drawn from"), _searched(tuned)),
         "",
     ]
     failed = [result for method in tuned for result in method.results if result.mean is None]
     if failed:
-        lines += ["## Failed trials", "", *(f"- {_escaped(_trouble(result))}" for result in failed), ""]
-    lines += ["## How the choice was made", "", *(f"- {_escaped(fact)}" for fact in _facts(config, runs, command))]
+        lines += ["## Failed trials", "", *(f"- {without_html(_trouble(result))}" for result in failed), ""]
+    lines += ["## How the choice was made", "", *(f"- {without_html(fact)}" for fact in _facts(config, runs, command))]
     return "\n".join(lines) + "\n"
 
 
@@ -148,15 +148,6 @@ def _trouble(result: Result) -> str:
     first = next(iter(result.troubles.items()), None)
     where = f"{first[0].key}: {' '.join(first[1].split())}" if first else "no runs"
     return f"{result.trial.label}, configuration {result.trial.number}: {where}"
-
-
-def _line(row: Sequence[str]) -> str:
-    return "| " + " | ".join(_escaped(cell).replace("|", "\\|") for cell in row) + " |"
-
-
-def _escaped(text: str) -> str:
-    """Labels and reasons come from files: no markup of theirs counts."""
-    return html.escape(text, quote=False)
 
 
 def _trials(tuned: Sequence[Tuned]) -> str:

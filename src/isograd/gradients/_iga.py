@@ -13,7 +13,7 @@ from torch import Tensor
 from isograd.common.errors import UserError
 from isograd.gradients._base import LayerContext, LocalMethod, State
 from isograd.gradients._checks import at_least, boolean, fraction, non_negative, one_of, positive
-from isograd.gradients._conflict import Moments, Normalization, conflict_mask, input_mask, input_moments, moments
+from isograd.gradients.conflict import Moments, Normalization, conflict_mask, input_mask, input_moments, moments
 from isograd.gradients.lowrank import LowRank, chain_rule, truncated_svd
 from isograd.gradients.manifold import tangent_factors
 from isograd.gradients.schedule import ramped

@@ -13,7 +13,7 @@ from torch import Tensor
 from isograd.gradients._and_mask import rescaled
 from isograd.gradients._base import LocalMethod
 from isograd.gradients._checks import boolean, fraction, one_of, positive
-from isograd.gradients._conflict import moments, variance_of
+from isograd.gradients.conflict import moments, variance_of
 from isograd.gradients.search import Distribution, LogUniform, Uniform
 
 __all__ = ["SandMask"]

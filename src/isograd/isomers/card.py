@@ -10,6 +10,7 @@ from typing import Any, Final
 import yaml
 
 from isograd.common.errors import UserError
+from isograd.common.markdown import as_text, markdown_table
 from isograd.isomers.schema import IsomerSet, NodeType
 from isograd.isomers.symbolic.domains import domain_names
 from isograd.isomers.symbolic.generate import GENERATOR
@@ -229,13 +230,5 @@ def _crossed(
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    rulers = ["---:" if isinstance(value, int) else "---" for value in rows[0]]
-    lines = [map(_cell, header), rulers, *(map(_cell, row) for row in rows[:MOST_ROWS])]
-    text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    text = "".join(f"{line}\n" for line in markdown_table(header, rows[:MOST_ROWS], cell=as_text))
     return text if len(rows) <= MOST_ROWS else f"{text}\n{len(rows) - MOST_ROWS} more rows are not shown.\n"
-
-
-def _cell(value: object) -> str:
-    """Text that neither ends a cell nor is taken for markup."""
-    text = "".join(char if char.isprintable() else " " for char in str(value))
-    return "".join(f"\\{char}" if char in "\\`*_[]<>#|$" else char for char in text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import html
 import io
 import json
 from collections.abc import Iterable, Sequence
@@ -11,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from isograd.common.files import write_text
+from isograd.common.markdown import markdown_table, without_html
 from isograd.report.comparison import Comparison, Group
-from isograd.report.comparison_tables import TextTable, failures, group_tables
+from isograd.report.comparison_tables import failures, group_tables
 from isograd.report.summary import Cell
 
 __all__ = ["comparison_markdown", "save_comparison"]
@@ -48,7 +48,7 @@ def save_comparison(comparison: Comparison, folder: Path, *, title: str, notes: 
 
 def comparison_markdown(comparison: Comparison, title: str, notes: Sequence[str] = ()) -> str:
     """All tables, the failures, and how the runs were made, as Markdown."""
-    lines = [f"# {_escaped(title)}", ""]
+    lines = [f"# {without_html(title)}", ""]
     for group in comparison.groups:
         lines += _group_lines(group)
     lines += ["## How these runs were made", "", *notes]
@@ -63,22 +63,19 @@ def comparison_markdown(comparison: Comparison, title: str, notes: Sequence[str]
 
 
 def _group_lines(group: Group) -> list[str]:
-    lines = [f"## {_escaped(group.name)}", ""]
+    lines = [f"## {without_html(group.name)}", ""]
     for number, table in enumerate(group_tables(group)):
-        lines += [f"### {_escaped(table.title)}", "", _escaped(table.note), "", *_markdown(table), ""]
+        lines += [
+            f"### {without_html(table.title)}",
+            "",
+            without_html(table.note),
+            "",
+            *markdown_table(table.head, table.rows),
+            "",
+        ]
         if number == 0 and (failed := failures(group)):
-            lines += [*(f"- {_escaped(text)}" for text in failed), ""]
+            lines += [*(f"- {without_html(text)}" for text in failed), ""]
     return lines
-
-
-def _markdown(table: TextTable) -> list[str]:
-    rows = [table.head, ("---",) * len(table.head), *table.rows]
-    return ["| " + " | ".join(_escaped(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
-
-
-def _escaped(text: str) -> str:
-    """Labels and reasons come from files: no markup of theirs counts."""
-    return html.escape(text, quote=False)
 
 
 def _table_rows(comparison: Comparison) -> Iterable[Sequence[Any]]:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from isograd.common.files import read_json, write_text
+from isograd.common.markdown import as_text, markdown_table
 
 __all__ = ["adapter_card", "card_facts", "update_card", "write_card"]
 
@@ -132,10 +133,10 @@ def adapter_card(record: Mapping[str, Any], adapter: Mapping[str, Any], metrics:
         eval_results=[_eval_result(name, split) for name, split in splits.items()] or None,
     )
     seed, steps = record["seed"], record["steps"]
-    body = f"""# {_text(record["label"])}
+    body = f"""# {as_text(record["label"])}
 
 A LoRA adapter for {_base_in_words(facts)}{_begun(record["config"])}, trained with isograd
-{_text(record["versions"]["isograd"])}: {steps} optimizer steps, seed {seed}.
+{as_text(record["versions"]["isograd"])}: {steps} optimizer steps, seed {seed}.
 
 ## Data
 
@@ -143,7 +144,7 @@ A LoRA adapter for {_base_in_words(facts)}{_begun(record["config"])}, trained wi
 ## Method and values
 
 {_values(facts, adapter, record["config"])}
-Versions: {", ".join(f"{_text(name)} {_text(number)}" for name, number in record["versions"].items())}.
+Versions: {", ".join(f"{as_text(name)} {as_text(number)}" for name, number in record["versions"].items())}.
 
 ## Results
 
@@ -176,17 +177,17 @@ def _eval_result(name: str, split: Mapping[str, Any]) -> EvalResult:
 def _base_in_words(facts: Mapping[str, Any]) -> str:
     if facts["base"] == BUILT_IN:
         return "isograd's built-in student"
-    return _text(facts["base"]) if facts["base_is_on_hub"] else f"the local model {_text(facts['base'])}"
+    return as_text(facts["base"]) if facts["base_is_on_hub"] else f"the local model {as_text(facts['base'])}"
 
 
 def _begun(config: Mapping[str, Any]) -> str:
     adapter = config.get("adapter")
-    return "" if adapter is None else f", begun from the adapter of {_text(PurePath(adapter).name)}"
+    return "" if adapter is None else f", begun from the adapter of {as_text(PurePath(adapter).name)}"
 
 
 def _composition(facts: Mapping[str, Any]) -> str:
     sets = "" if facts["sets"] is None else f" in {facts['sets']} isomer sets"
-    told = f"{facts['rows']} rows{sets}, from {', '.join(map(_text, facts['files']))}.\n"
+    told = f"{facts['rows']} rows{sets}, from {', '.join(map(as_text, facts['files']))}.\n"
     for title in ("domain", "family"):
         counts = facts["domains" if title == "domain" else "families"]
         if counts:
@@ -222,7 +223,7 @@ def _results(metrics: Mapping[str, Any] | None) -> str:
     ]
     return (
         f"Greedy answers; 95% intervals, isomer sets resampled.\n\n{told}\n"
-        f"Cosine distances of states at the penultimate layer on {_text(lcs['split'])} (within sets: the Logical "
+        f"Cosine distances of states at the penultimate layer on {as_text(lcs['split'])} (within sets: the Logical "
         f"Consistency Score):\n\n{_table(('pooling', 'within sets', 'between sets'), distances)}"
     )
 
@@ -260,11 +261,4 @@ def _loading(facts: Mapping[str, Any]) -> str:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    lines = [header, ["---"] * len(header), *([_text(value) for value in row] for row in rows)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _text(value: object) -> str:
-    """Text in one line that neither ends a cell nor is taken for markup."""
-    text = "".join(char if char.isprintable() else " " for char in str(value))
-    return "".join(f"\\{char}" if char in "\\`*_[]<>#|$&~" else char for char in text)
+    return "".join(f"{line}\n" for line in markdown_table(header, rows, cell=as_text))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from isograd.gradients import Iga, LayerContext, truncated_svd
-from isograd.gradients._conflict import conflict_mask, moments, variance_of
+from isograd.gradients.conflict import conflict_mask, moments, variance_of
 from isograd.gradients.lowrank import LowRank
 from isograd.lab.convergence.bias import Case, deviation, settled
 from isograd.lab.convergence.law import standstill_flow

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from isograd.common.markdown import markdown_table
 from isograd.evaluate.statistics import bootstrap_interval, paired_difference, wilson_interval
 
 __all__ = ["Sample", "as_csv", "as_markdown", "differences", "score"]
@@ -90,10 +91,10 @@ def as_markdown(results: Mapping[str, Any]) -> str:
         ]
         for row in results["scores"]
     ]
-    lines += _table(head, scores)
+    lines += markdown_table(head, scores)
     if results["differences"]:
         lines += ["", "Differences on the same documents, with paired bootstrap intervals (2000 resamples).", ""]
-        lines += _table(
+        lines += markdown_table(
             ["benchmark", "difference", "mean", "95% interval"],
             [
                 [row["benchmark"], f"{row['model']} - {row['minus']}", f"{row['mean']:+.3f}", _interval(row, "+.3f")]
@@ -112,13 +113,6 @@ def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-    return [line(head), line(["---"] * len(head)), *map(line, rows)]
 
 
 def _interval(row: Mapping[str, Any], form: str = ".3f") -> str:

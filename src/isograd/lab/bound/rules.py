@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from isograd.gradients import AndMask
-from isograd.gradients._conflict import conflict_mask, moments
+from isograd.gradients.conflict import conflict_mask, moments
 
 __all__ = ["ERM", "ORACLE", "RULES", "Rule", "direction"]
 

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isograd.common.seeding import derive_seed
-from isograd.gradients._conflict import conflict_mask, moments
+from isograd.gradients.conflict import conflict_mask, moments
 from isograd.lab.records import Findings, Tick
 
 __all__ = ["BATCHES", "CASES", "MAIN", "TAUS", "Case", "deviation", "settled", "settling"]

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from isograd.gradients._conflict import Moments, Normalization, conflict_mask, moments
+from isograd.gradients.conflict import Moments, Normalization, conflict_mask, moments
 
 __all__ = ["NORMALIZATIONS", "Arm", "Rules", "mask_of", "truncate"]
 

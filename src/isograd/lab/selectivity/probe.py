@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isograd.gradients import AndMask, Iga, LayerContext, LocalMethod, LowRank, SandMask
-from isograd.gradients._conflict import input_mask, input_moments
+from isograd.gradients.conflict import input_mask, input_moments
 from isograd.gradients.lowrank import truncated_svd
 
 __all__ = ["FORMS", "KINDS", "SelectivityProbe", "mask_of"]
