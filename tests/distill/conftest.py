@@ -9,11 +9,19 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase, set_seed
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, set_seed
 
 from isograd.distill import IsomerSFTConfig, IsomerSFTTrainer
 from isograd.isomers import IsomerSet, create_isomers
 from isograd.student import student_path
+from tests.tiny import tiny_llama
+
+SHAPE = {
+    "intermediate_size": 48,
+    "num_key_value_heads": 1,
+    "max_position_embeddings": 256,
+    "tie_word_embeddings": True,
+}
 
 
 @pytest.fixture(scope="session")
@@ -26,30 +34,11 @@ def sets() -> list[IsomerSet]:
     return create_isomers(seed=3, size=12, cue="member", noise=0.2)[:]
 
 
-def tiny_llama(vocabulary: int) -> LlamaForCausalLM:
-    set_seed(0)
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=vocabulary,
-            hidden_size=32,
-            intermediate_size=48,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            num_key_value_heads=1,
-            max_position_embeddings=256,
-            tie_word_embeddings=True,
-            pad_token_id=0,
-            bos_token_id=1,
-            eos_token_id=2,
-        )
-    )
-
-
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerBase) -> Path:
     """A folder that ``from_pretrained`` loads, with random weights."""
     folder = tmp_path_factory.mktemp("tiny-model")
-    tiny_llama(len(tokenizer)).save_pretrained(folder)
+    tiny_llama(tokenizer, **SHAPE).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
@@ -62,7 +51,7 @@ def make_trainer(tmp_path: Path, tokenizer: PreTrainedTokenizerBase, sets: list[
     """A trainer of the tiny student in float64; keyword arguments are settings of ``IsomerSFTConfig``."""
 
     def make(*, data: Any = None, lora: dict[str, Any] | None = None, **settings: Any) -> IsomerSFTTrainer:
-        model = tiny_llama(len(tokenizer)).double()
+        model = tiny_llama(tokenizer, **SHAPE).double()
         arguments = IsomerSFTConfig(
             **{
                 "output_dir": str(tmp_path / "out"),

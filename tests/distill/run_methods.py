@@ -21,8 +21,9 @@ from isograd.common.errors import UserError
 from isograd.distill import IsomerSFTConfig, IsomerSFTTrainer
 from isograd.isomers import create_isomers
 from isograd.student import student_path
-from tests.distill.conftest import tiny_llama
+from tests.distill.conftest import SHAPE
 from tests.distill.method_settings import EVERY
+from tests.tiny import tiny_llama
 
 WORLD = int(os.environ["WORLD_SIZE"])
 GLOBAL_BATCH = 16
@@ -51,7 +52,7 @@ def train(settings: dict[str, Any], tokenizer: Any, folder: Path) -> dict[str, t
     )
     set_seed(1)
     trainer = IsomerSFTTrainer(
-        model=tiny_llama(len(tokenizer)).double(),
+        model=tiny_llama(tokenizer, **SHAPE).double(),
         args=arguments,
         train_dataset=create_isomers(seed=3, size=8, cue="member", noise=0.2)[:],
         processing_class=tokenizer,

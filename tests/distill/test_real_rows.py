@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 from tokenizers import ByteLevelBPETokenizer
-from transformers import GPT2TokenizerFast, LlamaConfig, LlamaForCausalLM, set_seed
+from transformers import GPT2TokenizerFast
 
 from isograd.distill.job import run_distill
 from isograd.distill.run_config import parse_config
 from isograd.evaluate.benchmarks import Plan, evaluate_benchmarks
 from isograd.experiment.measure import named_subjects
 from isograd.isomers.benchmarks import read_benchmark
+from tests.tiny import tiny_llama
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 DOMAINS = {"gsm8k": "mathematics", "logiqa2": "logic", "medqa": "medicine", "legalbench": "law"}
@@ -38,21 +39,8 @@ def real_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = GPT2TokenizerFast(
         tokenizer_object=bpe._tokenizer, eos_token="<|endoftext|>", pad_token="<|endoftext|>", bos_token=None
     )
-    set_seed(0)
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=64,
-            intermediate_size=96,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            max_position_embeddings=1024,
-            tie_word_embeddings=False,
-            pad_token_id=tokenizer.pad_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-        )
-    )
-    model.save_pretrained(folder)
+    shape = {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4, "num_key_value_heads": 4}
+    tiny_llama(tokenizer, max_position_embeddings=1024, **shape).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.tiny import tiny_llama
 
 from isograd.isomers import IsomerSet, create_isomers
 
@@ -30,26 +31,8 @@ def tokenizer(_trained_tokenizer: Any) -> Any:
 @pytest.fixture
 def model(tokenizer: Any) -> LlamaForCausalLM:
     """An untrained Llama, in training mode."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=3,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        max_position_embeddings=256,
-        # Large enough for the greedy choice to be clear and to depend on the whole prompt.
-        initializer_range=0.5,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return LlamaForCausalLM(config).train()
+    # Weights large enough for the greedy choice to be clear and to depend on the whole prompt.
+    return tiny_llama(tokenizer, num_hidden_layers=3, max_position_embeddings=256, initializer_range=0.5).train()
 
 
 @pytest.fixture(scope="session")

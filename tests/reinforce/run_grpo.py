@@ -16,7 +16,8 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig
 from safetensors.torch import save_file
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, set_seed
+from tests.tiny import tiny_llama
+from transformers import AutoTokenizer
 
 from isograd.reinforce import IsomerGRPOConfig, IsomerGRPOTrainer
 from isograd.student import student_path
@@ -101,18 +102,8 @@ def train(settings: dict[str, Any], folder: Path, rows: int, steps: int, tokeniz
         ddp_find_unused_parameters=False,
         **settings,
     )
-    set_seed(1)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        pad_token_id=tokenizer.pad_token_id,
-    )
     trainer = Given(
-        LlamaForCausalLM(config).double(),
+        tiny_llama(tokenizer, hidden_size=16, intermediate_size=32).double(),
         lambda completions, **_: [0.0] * len(completions),
         arguments,
         train_dataset=Dataset.from_dict({"prompt": ["0", "1"]}),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-import torch
 from datasets import Dataset
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from tests.tiny import tiny_llama
+from transformers import AutoTokenizer
 
 from isograd.isomers import create_isomers
 from isograd.isomers.views import to_prompts
@@ -18,20 +18,7 @@ from isograd.student import student_path
 
 def test_one_step(tmp_path: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(student_path())
-    torch.manual_seed(0)
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            num_key_value_heads=2,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
+    model = tiny_llama(tokenizer, num_hidden_layers=1)
     rows = to_prompts(create_isomers("deduction", seed=1, size=2))
     members = len({row["domain"] for row in rows})
     rewards = [exact_answer, choice_letter, isomer_answer, math_equal, isomer_agreement]

@@ -9,6 +9,7 @@ import pytest
 import torch
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model
+from tests.tiny import tiny_llama
 from torch import Tensor
 from transformers import (
     AutoTokenizer,
@@ -144,8 +145,6 @@ def test_training_is_the_same(tmp_path: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(student_path())
     states = {}
     for shared in (False, True):
-        torch.manual_seed(0)
-        config = LlamaConfig(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **SMALL)
         args = IsomerGRPOConfig(
             output_dir=str(tmp_path / str(shared)),
             share_prompts=shared,
@@ -164,7 +163,7 @@ def test_training_is_the_same(tmp_path: Path) -> None:
             use_cpu=True,
         )
         trainer = IsomerGRPOTrainer(
-            LlamaForCausalLM(config),
+            tiny_llama(tokenizer, **SMALL),
             lambda completion_ids, **_: [float(sum(ids) % 3) for ids in completion_ids],
             args,
             train_dataset=Dataset.from_dict({"prompt": ["Problem 1.", "A longer problem 22.", "Problem 3.", "What?"]}),

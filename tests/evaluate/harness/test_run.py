@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from scripted import INVENTED, Scripted
+from tests.tiny import tiny_llama
 
 from isograd.common.errors import UserError
 from isograd.evaluate import benchmarks as running
@@ -29,34 +30,19 @@ BACKEND = Backend(batch_size=1)
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A small random model and two random adapters on it."""
-    import torch
     from peft import LoraConfig, get_peft_model
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaForCausalLM
 
     from isograd.student.tokenizer import build_tokenizer
 
     home = tmp_path_factory.mktemp("models")
     tokenizer = build_tokenizer(256)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=1024,
-        initializer_range=0.5,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        LlamaForCausalLM(config).save_pretrained(home / "base")
-        tokenizer.save_pretrained(home / "base")
-        for name in ("first", "second"):
-            base = LlamaForCausalLM.from_pretrained(home / "base")
-            lora = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
-            get_peft_model(base, lora).save_pretrained(home / name)
+    tiny_llama(tokenizer, max_position_embeddings=1024, initializer_range=0.5).save_pretrained(home / "base")
+    tokenizer.save_pretrained(home / "base")
+    for name in ("first", "second"):
+        base = LlamaForCausalLM.from_pretrained(home / "base")
+        lora = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
+        get_peft_model(base, lora).save_pretrained(home / name)
     return {name: home / name for name in ("base", "first", "second")}
 
 
