@@ -1,0 +1,96 @@
+"""The paper's predictions, over both families: ``python predictions.py RUNS.csv [BASELINE ...]`` prints Markdown.
+
+``RUNS.csv`` is what ``isograd compare`` writes beside its table. Runs of a family and a seed begin with one student and
+see the same prompts: differences are paired by family, seed and group size, and intervals resample families and seeds,
+with all group sizes of each.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from isograd.evaluate.statistics import bootstrap_interval, paired_difference
+
+MEASURES = {
+    "learning/reward_end": ("reward, last fifth", 3),
+    "learning/reward_mean": ("mean reward", 3),
+    "accuracy/id": ("accuracy, ID", 3),
+    "accuracy/ood_domain": ("accuracy, OOD domain", 3),
+    "learning/steps_to_threshold": ("steps to .8", 1),
+    "learning/jitter": ("jitter", 4),
+    "learning/entropy_end": ("entropy, last fifth", 3),
+    "learning/residual": ("cancellation residual", 4),
+    "learning/tax_norm": ("learning tax, norm", 4),
+    "learning/tax_kl": ("learning tax, KL", 4),
+    "learning/drift": ("drift of equals", 3),
+    "learning/outside": ("ratios out of range", 3),
+}
+Place = tuple[str, str, int]
+"""Family, seed, group size."""
+Values = dict[str, dict[str, dict[Place, float]]]
+"""By method, measure and place."""
+
+
+def read(path: Path) -> Values:
+    found: Values = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            family, _, size = row["family"].rpartition("-g")
+            if row["status"] != "finished" or row["method"] == "distilled":
+                continue
+            by_measure = found.setdefault(row["method"], {})
+            for measure in MEASURES:
+                if row.get(measure):
+                    by_measure.setdefault(measure, {})[family, row["seed"], int(size)] = float(row[measure])
+    return found
+
+
+def line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def mean(values: Mapping[Place, float], digits: int) -> str:
+    if not values:
+        return "-"
+    low, high = bootstrap_interval([*values.values()], clusters=[f"{family} {seed}" for family, seed, _ in values])
+    return f"{sum(values.values()) / len(values):.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def difference(ours: Mapping[Place, float], theirs: Mapping[Place, float], digits: int) -> str:
+    places = [place for place in ours if place in theirs]
+    if not places:
+        return "-"
+    clusters = [f"{family} {seed}" for family, seed, _ in places]
+    gap = paired_difference([ours[p] for p in places], [theirs[p] for p in places], clusters=clusters)
+    return f"{gap.mean:+.{digits}f} [{gap.low:+.{digits}f}, {gap.high:+.{digits}f}]"
+
+
+def main() -> None:
+    values = read(Path(sys.argv[1]))
+    baselines = sys.argv[2:]
+    sizes = sorted({size for by in values.values() for found in by.values() for *_, size in found})
+    print("All group sizes together\n")
+    print(line(["rule", *(title for title, _ in MEASURES.values())]))
+    print(line(["---"] * (len(MEASURES) + 1)))
+    for method, by in values.items():
+        print(line([method, *(mean(by.get(measure, {}), digits) for measure, (_, digits) in MEASURES.items())]))
+    for baseline in baselines:
+        print(f"\nMinus {baseline}, paired\n")
+        print(line(["rule", "group size", *(title for title, _ in MEASURES.values())]))
+        print(line(["---"] * (len(MEASURES) + 2)))
+        for method, by in values.items():
+            if method == baseline:
+                continue
+            for chosen in (sizes, *([size] for size in sizes if len(sizes) > 1)):
+                cells = [method, "all" if chosen == sizes else str(chosen[0])]
+                for measure, (_, digits) in MEASURES.items():
+                    ours = {place: value for place, value in by.get(measure, {}).items() if place[2] in chosen}
+                    cells.append(difference(ours, values[baseline].get(measure, {}), digits))
+                print(line(cells))
+
+
+if __name__ == "__main__":
+    main()
