@@ -51,6 +51,10 @@ def test_cosines_conflicts_and_masks_are_those_of_the_dense_gradients(
     mask = (-2.0 * (1 - mean.square() / square.clamp(min=1e-300))).exp()[mean != 0]
     assert found["mask/mean"] == pytest.approx(mask.mean().item(), abs=1e-4)
     layers = [key for key in found if key.startswith("mask/") and key != "mask/mean"]
+    base = trainer.model.get_base_model()
+    inner = [name for name, module in base.named_modules() if hasattr(module, "lora_A")]
+    # In the model's order and by its own names: the report numbers layers so.
+    assert layers == [f"mask/{name}" for name in inner]
     assert len(layers) == len(dense)
     assert min(found[key] for key in layers) <= found["mask/mean"] <= max(found[key] for key in layers)
 

@@ -222,6 +222,7 @@ def poison(folder: Path) -> None:
         score = metrics["splits"]["id"]
         score["by_domain"] = {HOSTILE: score["by_domain"]["law"]}
         metrics["splits"] = {"id": score, HOSTILE: score}
+        metrics["lcs"]["last"]["collapsed"] = True
         metrics["lcs"]["by_layer"] = {"1": dict(metrics["lcs"])}
         (folder / "metrics.json").write_text(json.dumps(metrics))
         text = dict.fromkeys(

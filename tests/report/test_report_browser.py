@@ -2,49 +2,25 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from selenium.webdriver import Chrome
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from tests.browser import barriers, chromium, contrast, in_a_browser, resize
 
 from isograd.report import build_report
+from isograd.report.comparison import read_comparison
+from isograd.report.comparison_page import save_comparison_pages
 
-CHROMIUM = Path("/usr/bin/chromium")
-DRIVER = Path("/usr/bin/chromedriver")
-FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-dev-shm-usage"
-)
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not (CHROMIUM.exists() and DRIVER.exists()),
-        reason=f"needs {CHROMIUM} and {DRIVER} (Debian: chromium, chromium-driver)",
-    ),
-]
+pytestmark = in_a_browser
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    options = Options()
-    options.binary_location = str(CHROMIUM)
-    for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    # An explicit driver: selenium must not look for one to download.
-    service = Service(str(DRIVER), log_output=os.devnull)
-    driver = Chrome(options=options, service=service)
-    try:
+    with chromium(tmp_path_factory.mktemp("profile"), "browser") as driver:
         yield driver
-    finally:
-        driver.quit()
-        service.stop()
 
 
 @pytest.fixture
@@ -61,10 +37,7 @@ def page(make_run, log_more, poison, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_page_works(browser: Chrome, page: Path, width: int, scheme: str) -> None:
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    feature = {"name": "prefers-color-scheme", "value": scheme}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    resize(browser, width, scheme)
     browser.get_log("browser")
     browser.get(page.as_uri())
     browser.execute_script("for (const d of document.querySelectorAll('details')) d.open = true")
@@ -99,7 +72,7 @@ def test_the_page_works(browser: Chrome, page: Path, width: int, scheme: str) ->
         assert figure.is_displayed()
         assert figure.size["width"] > 200
         assert figure.size["height"] > 60
-    assert _contrast(browser) > 7
+    assert contrast(browser) > 7
     # The first column stays in sight while a wide table scrolls.
     table = browser.find_element(By.CSS_SELECTOR, ".scroll")
     browser.execute_script("arguments[0].scrollLeft = 200", table)
@@ -107,11 +80,45 @@ def test_the_page_works(browser: Chrome, page: Path, width: int, scheme: str) ->
     assert head.rect["x"] >= table.rect["x"] - 1
 
 
+def test_the_page_has_no_barriers(browser: Chrome, make_run, log_more, poison, tmp_path: Path) -> None:
+    runs = [make_run("ERM", 0), make_run("ERM", 1, status="failed"), make_run("hostile")]
+    log_more(runs[0], reward=0.5, **{"cosine/a/b": 0.5, "mask/mean": 0.5, "mask/q_proj": 0.5})
+    poison(runs[-1])
+    page = build_report(runs, tmp_path / "report.html")
+    for width, scheme in ((1280, "dark"), (390, "light")):
+        assert barriers_of(browser, page, width, scheme) == []
+
+
+def test_a_comparison_has_no_barriers(browser: Chrome, make_run, tmp_path: Path) -> None:
+    families = {
+        name: [make_run(label, name=f"{name}-{label}") for label in ("ERM", "IGA")]
+        for name in ("arithmetic", "ordering")
+    }
+    families["ordering"].append(make_run("V-REx", status="failed"))
+    overview = save_comparison_pages(read_comparison(families, "ERM"), tmp_path / "out", title="Two families")
+    assert barriers_of(browser, overview, 390, "dark") == []
+    assert barriers_of(browser, overview, 1280, "light") == []
+    assert barriers_of(browser, overview.with_name("report-ordering.html"), 390, "dark") == []
+
+
+def barriers_of(browser: Chrome, page: Path, width: int, scheme: str) -> list[str]:
+    resize(browser, width, scheme)
+    browser.get(page.as_uri())
+    browser.execute_script("for (const d of document.querySelectorAll('details')) d.open = true")
+    return barriers(browser)
+
+
+def test_barriers_are_found(browser: Chrome, tmp_path: Path) -> None:
+    file = tmp_path / "bad.html"
+    file.write_text('<html lang="en"><title>bad</title><p style="color: #ccc">pale</p><img src="data:,"><p>plain</p>')
+    browser.get(file.as_uri())
+    assert sorted(line.partition(":")[0] for line in barriers(browser)) == ["color-contrast", "image-alt"]
+
+
 def test_drawings_follow_the_color_scheme(browser: Chrome, page: Path) -> None:
     inks = []
     for scheme in ("light", "dark"):
-        feature = {"name": "prefers-color-scheme", "value": scheme}
-        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+        resize(browser, 1280, scheme)
         browser.get(page.as_uri())
         inks.append(browser.execute_script("return getComputedStyle(document.querySelector('figure text')).fill"))
     assert inks[0] != inks[1]
@@ -129,18 +136,3 @@ def test_paper_gets_dark_ink_and_whole_tables(browser: Chrome, page: Path) -> No
     red = "return parseInt(getComputedStyle(document.body).color.match(/\\d+/)[0])"
     assert browser.execute_script(red) < 80
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
-
-
-def _contrast(browser: Chrome) -> float:
-    """The WCAG contrast of text on the page, from 1 to 21."""
-    colors = browser.execute_script(
-        "const s = getComputedStyle(document.body); return [s.color, s.backgroundColor].map(c => c.match(/\\d+/g))"
-    )
-    light, dark = sorted((_luminance([int(part) for part in color[:3]]) for color in colors), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
-
-
-def _luminance(color: list[int]) -> float:
-    parts = [part / 255 for part in color]
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

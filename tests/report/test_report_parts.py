@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 
 from isograd.report import build_report
+from isograd.report.comparison import read_comparison
+from isograd.report.comparison_tables import group_tables
 from isograd.report.cosines import cosine_panel
-from isograd.report.layers import consistency_panel, masks
-from isograd.report.panels import REINFORCED, log_panels
+from isograd.report.layers import collapsed_layers, consistency_panel, masks
+from isograd.report.panels import REINFORCED, TRAINED, log_panels
 from isograd.report.runs import Example, read_runs
 from isograd.report.scatter import scatter_panel
 from isograd.report.slips import first_slip, slip_counts
 from isograd.report.summary import Method, group_runs
+from isograd.report.words import notices
 
 
 def methods_of(runs: list[Path]) -> list[Method]:
@@ -54,9 +57,44 @@ def test_the_score_by_layer_is_a_ratio(make_run) -> None:
     }
     (folder / "metrics.json").write_text(json.dumps(metrics))
     said = label(consistency_panel(methods_of([folder]), "mean", "lcs"))
-    assert said.endswith("mean pooling: ERM 2: 0.25, 10: 0.75.")
+    assert said.endswith("mean over tokens: ERM 2: 0.25, 10: 0.75.")
     # A distance of zero between sets has no ratio.
     assert consistency_panel(methods_of([folder]), "last", "lcs") is None
+
+
+def test_a_collapsed_representation_is_told_and_has_no_ratio(make_run, tmp_path) -> None:
+    runs = [make_run("ERM", 0), make_run("ERM", 1), make_run("IGA")]
+    sound = {"within": 0.1, "between": 0.4, "collapsed": False}
+    fallen = {"within": 0.0001, "between": 0.0002, "collapsed": True}
+    for folder, last in zip(runs, (sound, fallen, sound), strict=True):
+        metrics = json.loads((folder / "metrics.json").read_text())
+        layers = {"1": {"mean": fallen, "last": last}, "3": {"mean": sound, "last": last}}
+        metrics["lcs"] |= {"mean": sound, "last": last, "by_layer": layers}
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+    methods = methods_of(runs)
+    # One seed of several is enough: a mean over the others would hide it.
+    assert label(consistency_panel(methods, "last", "lcs")).endswith("last token: IGA 1: 0.25, 3: 0.25.")
+    assert label(consistency_panel(methods, "mean", "lcs")).endswith("mean over tokens: ERM 3: 0.25; IGA 3: 0.25.")
+    assert collapsed_layers(methods) == [
+        "Collapsed (mean over tokens): ERM at layer 1; IGA at layer 1.",
+        "Collapsed (last token): ERM at layers 1 and 3.",
+    ]
+    told = [line for line in notices(methods) if "collapsed" in line]
+    assert told == [
+        "The representation of ERM is collapsed (last token): different problems have nearly the same state, so a "
+        "small LCS says nothing."
+    ]
+    (table,) = [t for t in group_tables(read_comparison({"x": runs}, "ERM").groups[0]) if t.key == "lcs"]
+    assert table.note.endswith(told[0])
+    text = build_report(runs, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Collapsed (last token): ERM at layers 1 and 3. Different problems have nearly the same state" in text
+    # What is collapsed everywhere has no drawing, but is told.
+    alone = build_report(runs[1:2], tmp_path / "alone.html").read_text(encoding="utf-8")
+    assert "Collapsed (mean over tokens): ERM at layer 1. Collapsed (last token): ERM at layers 1 and 3." in alone
+    # ERM and IGA at layer 1, mean over tokens; ERM at both layers, last token.
+    assert text.count('<span class="none">collapsed</span>') == 4
+    (line,) = [line for line in text.splitlines() if 'class="first">' in line and "ERM</th><td>3</td>" in line]
+    assert re.findall(r'<span class="mean">([^<]*)<', line) == ["0.100", "0.400", "0.050", "0.200"]
 
 
 def test_masks_by_layer_are_means_over_training_and_seeds(make_run, log_more) -> None:
@@ -72,6 +110,16 @@ def test_masks_by_layer_are_means_over_training_and_seeds(make_run, log_more) ->
     assert method.label == "AND-mask"
     assert [cell and round(cell.mean, 4) for cell in cells] == [0.6, 0.5125]
     assert label(found.drawing).endswith("AND-mask 1: 0.6, 2: 0.51.")
+
+
+def test_conflicts_and_masks_are_drawn_over_training(make_run, log_more) -> None:
+    runs = [make_run("ERM"), make_run("IGA")]
+    for folder, more in zip(runs, ({}, {"mask/mean": 0.5}), strict=True):
+        log_more(folder, conflict=lambda row: row["step"] / 400, **more)
+    drawn = {title: label(drawing) for title, _, drawing in log_panels(methods_of(runs), TRAINED, "overall")}
+    assert list(drawn) == ["loss, all domains", "gradient norm", "conflict rate", "share that the mask lets through"]
+    assert drawn["conflict rate"].count("from 0.025 at step 10 to 1 at step 400") == 2
+    assert "ERM" not in drawn["share that the mask lets through"]
 
 
 def test_cosines_are_shown_for_three_thirds_of_training(make_run, log_more) -> None:

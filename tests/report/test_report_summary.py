@@ -157,6 +157,32 @@ def test_unfair_comparisons_are_pointed_out(make_run) -> None:
     assert "One run has no result" in said
 
 
+def settings(data: str, **more: object) -> dict[str, object]:
+    """A configuration like those that comparisons write."""
+    return {"data": [{"path": data, "format": "isomers", "domain": None}], "adapter": None, **more}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        # Drawn by the same generator with another seed, or read from one file.
+        (settings("out/train-seed0.jsonl"), settings("out/train-seed1.jsonl"), None),
+        (settings("train.jsonl"), settings("train.jsonl"), None),
+        (settings("out/train-seed0.jsonl"), settings("out/train-seed0.jsonl"), None),
+        (settings("d", adapter="ids/arithmetic-seed0"), settings("d", adapter="ids/arithmetic-seed1"), None),
+        # Other data.
+        (settings("out/train-seed0.jsonl"), settings("other/train-seed1.jsonl"), "data"),
+        (settings("out/train-seed0.jsonl"), settings("out/train-seed10.jsonl"), "data"),
+        (settings("a.jsonl"), settings("b.jsonl"), "data"),
+        (settings("train-seed0.jsonl", lora={"r": 8}), settings("train-seed1.jsonl", lora={"r": 16}), "lora.r"),
+    ],
+)
+def test_data_of_another_seed_are_the_seed(make_run, first, second, told) -> None:
+    runs = [make_run("ERM", 0, config=first), make_run("ERM", 1, config=second)]
+    said = [line for line in notices(group_runs(read_runs(runs))) if "differ" in line]
+    assert said == ([] if told is None else [f"The runs of ERM differ in more than the seed: {told}."])
+
+
 @pytest.mark.parametrize(
     ("text", "cue", "marked"),
     [

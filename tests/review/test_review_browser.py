@@ -3,55 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from selenium.webdriver import ActionChains, Chrome, Keys
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
+from tests.browser import barriers, chromium, contrast, in_a_browser, resize
 
 from isograd.isomers import IsomerSet
 from isograd.isomers.review.content import from_plain
 
-CHROMIUM = Path("/usr/bin/chromium")
-DRIVER = Path("/usr/bin/chromedriver")
-FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-dev-shm-usage"
-)
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not (CHROMIUM.exists() and DRIVER.exists()),
-        reason=f"needs {CHROMIUM} and {DRIVER} (Debian: chromium, chromium-driver)",
-    ),
-]
+pytestmark = in_a_browser
 
 Run = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    options = Options()
-    options.binary_location = str(CHROMIUM)
-    for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    # A dialog must be seen by the test, not closed before it looks.
-    options.unhandled_prompt_behavior = "ignore"
-    service = Service(str(DRIVER), log_output=os.devnull)
-    driver = Chrome(options=options, service=service)
-    try:
+    with chromium(tmp_path_factory.mktemp("profile"), "browser", "performance") as driver:
         yield driver
-    finally:
-        driver.quit()
-        service.stop()
 
 
 @pytest.fixture(autouse=True)
@@ -68,13 +40,6 @@ def quiet(browser: Chrome) -> Iterator[None]:
     asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
     assert asked
     assert [url for url in asked if not url.startswith("http://127.0.0.1:")] == []
-
-
-def resize(browser: Chrome, width: int, scheme: str = "light") -> None:
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    feature = {"name": "prefers-color-scheme", "value": scheme}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
 
 
 def press(browser: Chrome, *keys: str) -> None:
@@ -252,13 +217,23 @@ def test_no_page_is_wider_than_the_window(
         return [...document.querySelectorAll('body *')].filter(e => !inside(e) &&
             e.getBoundingClientRect().right > window.innerWidth + 1).map(e => e.outerHTML.slice(0, 80))"""
     assert browser.execute_script(escaping) == []
-    light, dark = sorted(_luminances(browser), reverse=True)
-    assert (light + 0.05) / (dark + 0.05) > 7
+    assert contrast(browser) > 7
     if place == "set/1":
         graph = browser.find_element(By.CSS_SELECTOR, "svg.graph")
         assert graph.size["width"] > 300
         assert len(graph.find_elements(By.CSS_SELECTOR, "g.node")) == len(sound[0].graph.nodes)
         assert len(graph.find_elements(By.CSS_SELECTOR, "path.edge")) == len(sound[0].graph.edges)
+
+
+@pytest.mark.parametrize("place", ["set/1", "set/1/edit"])
+def test_no_page_has_barriers(browser: Chrome, running: Run, sound: list[IsomerSet], place: str) -> None:
+    long = sound[0].members[0].model_copy(update={"problem": "word <b> " * 400})
+    page = running([sound[0].model_copy(update={"members": (long, *sound[0].members[1:])}), sound[1]])
+    browser.get(page.url)
+    for width, scheme in ((1280, "light"), (390, "dark")):
+        resize(browser, width, scheme)
+        browser.get(f"http://{page.client.host}/{place}")
+        assert barriers(browser) == []
 
 
 def test_everything_can_be_reached_with_tab_and_the_focus_is_seen(
@@ -292,16 +267,3 @@ def test_all_but_the_keys_works_without_scripts(browser: Chrome, running: Run, s
     finally:
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
     assert [verdict for verdict, _ in verdicts(page)] == ["accept", "reject"]
-
-
-def _luminances(browser: Chrome) -> list[float]:
-    colors = browser.execute_script(
-        "const s = getComputedStyle(document.body); return [s.color, s.backgroundColor].map(c => c.match(/\\d+/g))"
-    )
-    return [_luminance([int(part) for part in color[:3]]) for color in colors]
-
-
-def _luminance(color: list[int]) -> float:
-    parts = [part / 255 for part in color]
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from jaxtyping import Float
@@ -13,6 +14,9 @@ from isograd.capture import DomainCapture
 from isograd.gradients import LayerContext, LocalMethod, LowRank, Method, State
 
 __all__ = ["GradientWatch"]
+
+PEFT_PREFIX: Final = "base_model.model."
+"""What PEFT puts before the names of a model's modules."""
 
 
 class GradientWatch:
@@ -42,10 +46,17 @@ class GradientWatch:
 
         Returns:
             ``cosine/A/B`` for each pair of domains, over all adapted weights; ``conflict``: the share of entries of W
-            on whose gradient's sign the domains do not all agree; ``mask/mean``, and ``mask/LAYER`` for each layer,
-            where the method masks entries: the mask's mean over entries that have a gradient.
+            on whose gradient's sign the domains do not all agree; ``mask/mean``, and ``mask/LAYER`` for each layer, in
+            the model's order and by its names, where the method masks entries: the mask's mean over entries that have
+            a gradient.
         """
-        states = self.capture.states
+        known = self.capture.states
+        # The backward pass leaves them last layer first.
+        states = {
+            layer.name.removeprefix(PEFT_PREFIX): known[layer.name]
+            for layer in self.capture.layers
+            if layer.name in known
+        }
         if not states:
             return {}
         gram = torch.stack([state["gram"] for state in states.values()]).sum(0)

@@ -9,14 +9,13 @@ from typing import Final
 
 from isograd.common.errors import UserError
 from isograd.report.learning import learning_values
-from isograd.report.runs import Distance, Run, SplitScore, read_runs
+from isograd.report.runs import POOLINGS, Distance, Run, SplitScore, read_runs
 from isograd.report.summary import Cell, Method, describe_split, group_runs, split_order
 
 __all__ = ["Comparison", "Group", "Metric", "Row", "read_comparison"]
 
 RATIOS: Final = {"step_seconds": "step_time_ratio", "peak_memory_bytes": "peak_memory_ratio"}
 """Costs, and the names of their ratios to the baseline's."""
-POOLINGS: Final = {"mean": "mean over tokens", "last": "last token"}
 
 
 @dataclass(frozen=True)
@@ -182,6 +181,6 @@ def _of_layer(pooling: str, layer: int) -> Callable[[Run], float | None]:
         if layer not in run.lcs.by_layer:
             return None
         distance: Distance = getattr(run.lcs.by_layer[layer], pooling)
-        return None if distance.within is None or not distance.between else distance.within / distance.between
+        return distance.ratio
 
     return read

@@ -14,7 +14,7 @@ from rich.text import Text
 from isograd.report.comparison import Group, Metric
 from isograd.report.learning import SMOOTHED
 from isograd.report.summary import Cell, Method, chance_level
-from isograd.report.words import shorten
+from isograd.report.words import collapses, shorten
 
 __all__ = ["TextTable", "failures", "group_tables", "rich_view", "run_count"]
 
@@ -86,7 +86,9 @@ def group_tables(group: Group) -> list[TextTable]:
             tables.append(
                 _table("learning_difference", title, same, group, differences, methods=rivals, metrics=group.learning())
             )
-    lcs = f"Mean distance of representations, in distribution, by pooling.{between}"
+    lcs = " ".join(
+        [f"Mean distance of representations, in distribution, by pooling.{between}", *collapses(group.methods)]
+    )
     tables.append(_table("lcs", "Logical Consistency Score", lcs, group, means, metrics=group.distances()))
     if rivals:
         title = f"Paired difference to {base}: Logical Consistency Score"
@@ -96,7 +98,7 @@ def group_tables(group: Group) -> list[TextTable]:
     if group.layers():
         note = (
             "Distance within sets over distance between sets, in distribution, by layer: below 1 where "
-            "problems of the same logic are closer than others."
+            "problems of the same logic are closer than others. None where representations are collapsed."
         )
         tables.append(_table("lcs_ratio", "Consistency by layer", note, group, means, metrics=group.layers()))
     return [*tables, _cost_table(group)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -11,19 +11,21 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from isograd.report.figures import style_axes
-from isograd.report.runs import Run
+from isograd.report.runs import POOLINGS, Distance, Run
 from isograd.report.scatter import MARKERS
 from isograd.report.summary import Cell, Method, average
 from isograd.report.svg import MUTED, drawing, slot_color, to_svg
+from isograd.report.words import listed
 
-__all__ = ["Masks", "consistency_panel", "masks"]
+__all__ = ["LayerDistances", "Masks", "collapsed_layers", "consistency_panel", "distances_by_layer", "masks"]
 
 MASK = "mask/"
 _WIDTH, _HEIGHT = 300, 200
 _FONT = 12
 _PER_INCH = 72
 
-Line = Mapping[int, float]
+Line = Mapping[int, float | None]
+"""Values by place; None breaks the line."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,15 @@ class Masks:
     drawing: Markup
 
 
+@dataclass(frozen=True)
+class LayerDistances:
+    """Distances of one method at one layer: for each pooling within sets, between sets, and whether it is collapsed."""
+
+    method: Method
+    layer: int
+    distances: list[tuple[Cell | None, Cell | None, bool]]
+
+
 def consistency_panel(methods: Sequence[Method], pooling: str, figure_key: str) -> Markup | None:
     """Distance within sets over distance between sets by layer, one line per method: below 1, logic outweighs words.
 
@@ -44,29 +55,75 @@ def consistency_panel(methods: Sequence[Method], pooling: str, figure_key: str) 
         figure_key: unique on the page.
 
     Returns:
-        None where no run was measured by layer.
+        None where no run was measured by layer. Layers at which a representation is collapsed have no point.
     """
-    found = sorted({layer for method in methods for run in method.scored for layer in run.lcs.by_layer})
     lines = []
     for method in methods:
-        line = {layer: cell.mean for layer in found if (cell := _ratio(method, pooling, layer)) is not None}
-        if line:
+        line: dict[int, float | None] = {}
+        for layer in _layers(method):
+            cell = method.over_seeds(_reading(pooling, layer, "ratio"))
+            line[layer] = None if cell is None or _collapsed(method, pooling, layer) else cell.mean
+        if any(value is not None for value in line.values()):
             lines.append((method, line))
     if not lines:
         return None
-    title = {"mean": "mean pooling", "last": "last token"}[pooling]
-    return _panel(lines, figure_key, f"Distance within sets over distance between sets by layer, {title}", level=1.0)
+    name = f"Distance within sets over distance between sets by layer, {POOLINGS[pooling]}"
+    return _panel(lines, figure_key, name, "layer", level=1.0)
 
 
-def _ratio(method: Method, pooling: str, layer: int) -> Cell | None:
+def distances_by_layer(methods: Sequence[Method]) -> list[LayerDistances]:
+    """The numbers behind :func:`consistency_panel`, means over seeds."""
+    return [
+        LayerDistances(
+            method,
+            layer,
+            [
+                (
+                    method.over_seeds(_reading(pooling, layer, "within")),
+                    method.over_seeds(_reading(pooling, layer, "between")),
+                    _collapsed(method, pooling, layer),
+                )
+                for pooling in POOLINGS
+            ],
+        )
+        for method in methods
+        for layer in _layers(method)
+    ]
+
+
+def collapsed_layers(methods: Sequence[Method]) -> list[str]:
+    """Where representations are collapsed, in at least one seed: a sentence for each pooling that has such places."""
+    sentences = []
+    for pooling, title in POOLINGS.items():
+        places = []
+        for method in methods:
+            layers = [str(layer) for layer in _layers(method) if _collapsed(method, pooling, layer)]
+            if layers:
+                places.append(f"{method.label} at {'layer' if len(layers) == 1 else 'layers'} {listed(layers)}")
+        if places:
+            sentences.append(f"Collapsed ({title}): {'; '.join(places)}.")
+    return sentences
+
+
+def _layers(method: Method) -> list[int]:
+    return sorted({layer for run in method.scored for layer in run.lcs.by_layer})
+
+
+def _distance(run: Run, pooling: str, layer: int) -> Distance:
+    found = run.lcs.by_layer.get(layer)
+    return Distance() if found is None else getattr(found, pooling)
+
+
+def _reading(pooling: str, layer: int, what: str) -> Callable[[Run], float | None]:
     def read(run: Run) -> float | None:
-        distances = run.lcs.by_layer.get(layer)
-        distance = None if distances is None else {"mean": distances.mean, "last": distances.last}[pooling]
-        if distance is None or distance.within is None or not distance.between:
-            return None
-        return distance.within / distance.between
+        value: float | None = getattr(_distance(run, pooling, layer), what)
+        return value
 
-    return method.over_seeds(read)
+    return read
+
+
+def _collapsed(method: Method, pooling: str, layer: int) -> bool:
+    return any(_distance(run, pooling, layer).collapsed for run in method.scored)
 
 
 def masks(methods: Sequence[Method], figure_key: str) -> Masks | None:
@@ -82,10 +139,11 @@ def masks(methods: Sequence[Method], figure_key: str) -> Masks | None:
     if not keys or not cells:
         return None
     lines = [
-        (method, {place: cell.mean for place, cell in enumerate(found, start=1) if cell is not None})
+        (method, {place: None if cell is None else cell.mean for place, cell in enumerate(found, start=1)})
         for method, found in cells
     ]
-    picture = _panel(lines, figure_key, "Share that the mask lets through by layer, mean over training", level=None)
+    name = "Share that the mask lets through by layer, mean over training"
+    picture = _panel(lines, figure_key, name, "adapted weight", level=None)
     return Masks([key.removeprefix(MASK) for key in keys], cells, picture)
 
 
@@ -98,32 +156,37 @@ def _logged_mean(method: Method, key: str) -> Cell | None:
     return average(means) if means else None
 
 
-def _panel(lines: Sequence[tuple[Method, Line]], figure_key: str, name: str, *, level: float | None) -> Markup:
+def _panel(
+    lines: Sequence[tuple[Method, Line]], figure_key: str, name: str, across: str, *, level: float | None
+) -> Markup:
     with drawing(_FONT):
         figure = Figure(figsize=(_WIDTH / _PER_INCH, _HEIGHT / _PER_INCH))
         axes = figure.add_axes((40 / _WIDTH, 36 / _HEIGHT, 1 - 50 / _WIDTH, 1 - 46 / _HEIGHT))
         for method, line in lines:
             axes.plot(
                 list(line),
-                list(line.values()),
+                [math.nan if value is None else value for value in line.values()],
                 color=slot_color(method.slot),
                 linewidth=1.5,
                 linestyle=(0, method.dash) if method.dash else "-",
                 marker=MARKERS[method.marker],
                 markersize=3.5,
+                # A point on the bottom of the axis is drawn whole.
+                clip_on=False,
             )
-        values = [value for _, line in lines for value in line.values()] + ([] if level is None else [level])
+        values = [value for _, line in lines for value in line.values() if value is not None]
+        values += [] if level is None else [level]
         low, high = min(values), max(values)
         # Not from zero: points, unlike bars, do not speak by their height, and layers differ by little.
         air = 0.08 * (high - low) or 0.05
         axes.set_ylim(max(low - air, min(low, 0)), high + air)
         if level is not None:
             axes.axhline(level, color=MUTED, linewidth=1, linestyle=(0, (2, 3)))
-        style_axes(axes, "layer")
+        style_axes(axes, across)
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
         axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         said = "; ".join(
-            f"{method.label} {', '.join(f'{place}: {value:.2g}' for place, value in line.items())}"
+            f"{method.label} {', '.join(f'{place}: {value:.2g}' for place, value in line.items() if value is not None)}"
             for method, line in lines
         )
         return to_svg(figure, figure_key, f"{name}: {said}.")

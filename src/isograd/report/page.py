@@ -17,9 +17,9 @@ from isograd.report.comparison_tables import TextTable, group_tables
 from isograd.report.cosines import cosine_panel
 from isograd.report.examples import sets_side_by_side
 from isograd.report.figures import accuracy_panel
-from isograd.report.layers import consistency_panel, masks
+from isograd.report.layers import collapsed_layers, consistency_panel, distances_by_layer, masks
 from isograd.report.panels import REINFORCED, TRAINED, domain_panels, log_panels
-from isograd.report.runs import read_runs
+from isograd.report.runs import POOLINGS, read_runs
 from isograd.report.scatter import scatter_panel
 from isograd.report.slips import SLIPS, slip_counts
 from isograd.report.summary import Method, chance_level, describe_split, group_runs, split_order
@@ -32,7 +32,6 @@ _T = TypeVar("_T")
 
 # Tables of a comparison that the page has in another form.
 _SHOWN = ("accuracy", "accuracy_difference", "lcs")
-_POOLINGS = (("mean", "mean pooling"), ("last", "last token"))
 
 
 def build_report(
@@ -96,7 +95,12 @@ def build_report(
             for number, split in enumerate(splits)
             if split != "id"
         ),
-        by_layer=_drawn((name, consistency_panel(methods, pooling, f"lcs-{pooling}")) for pooling, name in _POOLINGS),
+        poolings=POOLINGS,
+        by_layer=_drawn(
+            (title, consistency_panel(methods, pooling, f"lcs-{pooling}")) for pooling, title in POOLINGS.items()
+        ),
+        distances=distances_by_layer(methods),
+        collapsed=collapsed_layers(methods),
         overall_curves=log_panels(methods, TRAINED, "overall"),
         domain_curves=domain_panels(methods, runs),
         reinforced=log_panels(methods, REINFORCED, "rl")

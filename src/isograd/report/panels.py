@@ -26,7 +26,8 @@ TRAINED: Final[Wanted] = (
     ("loss", "loss, all domains", "", ()),
     ("consistency", "isomer consistency term", "", ()),
     ("grad_norm", "gradient norm", "before clipping", ()),
-    ("mask/mean", "share that the mask lets through", "mean over layers", ()),
+    ("conflict", "conflict rate", "share of entries on whose sign the domains do not all agree", ()),
+    ("mask/mean", "share that the mask lets through", "mean over entries that have a gradient", ()),
 )
 REINFORCED: Final[Wanted] = (
     ("reward", "reward", "mean of a generation", ()),

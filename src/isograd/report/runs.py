@@ -3,8 +3,8 @@
 A run folder holds ``run.json``; ``metrics.json`` once the run was evaluated; and, if kept, ``training.jsonl`` and
 ``examples.jsonl``. The formats are described by the models below. A line of ``training.jsonl`` holds ``step`` and any
 further numbers; of those the page draws ``loss``, ``loss/DOMAIN``, what reinforcement learning logs
-(:mod:`isograd.report.panels`), ``cosine/DOMAIN/DOMAIN`` (of the domains' gradients) and ``mask/mean``, ``mask/LAYER``
-(share that a gradient mask lets through).
+(:mod:`isograd.report.panels`), ``cosine/DOMAIN/DOMAIN`` (of the domains' gradients), ``conflict`` (the rate of their
+signs' conflicts) and ``mask/mean``, ``mask/LAYER`` (share that a gradient mask lets through).
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from isograd.common.errors import UserError
 from isograd.common.files import read_json
 
-__all__ = ["Distance", "Example", "Run", "SplitScore", "read_run", "read_runs"]
+__all__ = ["POOLINGS", "Distance", "Example", "Run", "SplitScore", "read_run", "read_runs"]
+
+POOLINGS: Final = {"mean": "mean over tokens", "last": "last token"}
+"""The poolings of representations that are shown, with their titles."""
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -77,10 +80,21 @@ class SplitScore(_Record):
 
 
 class Distance(_Record):
-    """Mean distance of representations within isomer sets (the LCS: smaller is more consistent) and between sets."""
+    """Mean distance of representations within isomer sets (the LCS: smaller is more consistent) and between sets.
+
+    ``collapsed``: different problems have nearly the same representation, so that a small distance says nothing.
+    """
 
     within: Number = None
     between: Number = None
+    collapsed: bool = False
+
+    @property
+    def ratio(self) -> float | None:
+        """Within over between; None where one is not known, or where the representation is collapsed."""
+        if self.within is None or not self.between or self.collapsed:
+            return None
+        return self.within / self.between
 
 
 class _Poolings(_Record):

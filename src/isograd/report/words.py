@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
+from isograd.report.runs import POOLINGS, Run
 from isograd.report.summary import Method, chance_level, describe_split, split_order
 
 __all__ = [
     "SEEDS_FOR_A_CLAIM",
+    "collapses",
     "findings",
     "guessing",
     "headline",
@@ -106,12 +109,13 @@ def notices(methods: Sequence[Method]) -> list[str]:
         )
     differing: dict[str, list[str]] = {}
     for method in methods:
-        keys = _differing([run.config for run in method.scored])
+        keys = _differing(method.scored)
         if keys:
             differing.setdefault(listed(keys[:6]), []).append(method.label)
     found += [
         f"The runs of {listed(labels)} differ in more than the seed: {keys}." for keys, labels in differing.items()
     ]
+    found += collapses(methods)
     steps = {run.steps for method in methods if not method.base for run in method.scored if run.steps is not None}
     if len(steps) > 1:
         found.append(f"The students were trained for different numbers of steps: {listed(map(str, sorted(steps)))}.")
@@ -124,6 +128,19 @@ def notices(methods: Sequence[Method]) -> list[str]:
         found.append(
             f"{number_word(len(troubled)).capitalize()} {verb} no result and stay in the table with the reason."
         )
+    return found
+
+
+def collapses(methods: Sequence[Method]) -> list[str]:
+    """Whose representation is collapsed, in at least one seed, where the LCS of the tables is taken."""
+    found = []
+    for pooling, title in POOLINGS.items():
+        labels = [m.label for m in methods if any(getattr(run.lcs, pooling).collapsed for run in m.scored)]
+        if labels:
+            found.append(
+                f"The representation of {listed(labels)} is collapsed ({title}): different problems have nearly the "
+                "same state, so a small LCS says nothing."
+            )
     return found
 
 
@@ -149,11 +166,20 @@ def listed(names: Any) -> str:
     return f"{('; ' if any(',' in item for item in items) else ', ').join(items[:-1])} and {items[-1]}"
 
 
-def _differing(configs: Sequence[dict[str, Any]]) -> list[str]:
-    """Dotted names of the settings that differ between configurations."""
-    flat = [dict(_flat(config)) for config in configs]
-    keys = {key for config in flat for key in config if not _is_per_run(key.rsplit(".", 1)[-1])}
-    return sorted(key for key in keys if len({config.get(key) for config in flat}) > 1)
+def _differing(runs: Sequence[Run]) -> list[str]:
+    """Dotted names of the settings that differ between runs in more than their seeds.
+
+    What is named by the run's own seed, as generated data are (``train-seed3.jsonl``), is the same setting.
+    """
+    plain = [dict(_flat(run.config)) for run in runs]
+    seedless = [
+        {key: re.sub(rf"(?<![A-Za-z])seed{run.seed}(?!\d)", "seed", value) for key, value in config.items()}
+        for run, config in zip(runs, plain, strict=True)
+    ]
+    keys = {key for config in plain for key in config if not _is_per_run(key.rsplit(".", 1)[-1])}
+    return sorted(
+        key for key in keys if all(len({config.get(key) for config in form}) > 1 for form in (plain, seedless))
+    )
 
 
 def _is_per_run(name: str) -> bool:

@@ -101,7 +101,7 @@ def run_in_folder(config: RunConfig, output: Path, digest: str, train: Callable[
 
 def _clear(output: Path) -> None:
     """Delete what an earlier run of another configuration may have left, lest it pass for this one's."""
-    for name in ("checkpoints", "adapter"):
+    for name in ("checkpoints", "adapter", "tensorboard"):
         shutil.rmtree(output / name, ignore_errors=True)
     for name in ("training.jsonl", "metrics.json", "examples.jsonl"):
         (output / name).unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from peft import LoraConfig
 from transformers import PrinterCallback, TrainerState
+from transformers.integrations import TensorBoardCallback
 
 from isograd.common.errors import UserError
 from isograd.common.files import write_json
@@ -90,6 +91,10 @@ def train_adapter(
     callback = RunFolderCallback(output, progress)
     trainer.add_callback(callback)
     trainer.remove_callback(PrinterCallback)
+    for told in trainer.callback_handler.callbacks:
+        if isinstance(told, TensorBoardCallback) and told.logging_dir is None:
+            # Its own choice is beside the checkpoints, which are deleted when the run is finished.
+            told.logging_dir = str(output / "tensorboard")
     start, before = time.perf_counter(), record["seconds"]
     with callback.catching_signals():
         callback.on_tick = lambda: write_json(
