@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from peft import LoraConfig
 from transformers import PrinterCallback, TrainerState
-from transformers.integrations import TensorBoardCallback
+from transformers.integrations.integration_utils import TensorBoardCallback
 
 from isograd.common.errors import UserError
 from isograd.common.files import write_json
