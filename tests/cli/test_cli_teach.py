@@ -80,6 +80,14 @@ def test_what_a_teacher_made_trains_a_student(
     trained = isograd("distill", config, "--output", tmp_path / "student")
     assert trained.status == 0, trained.errors
     assert (tmp_path / "student" / "adapter" / "adapter_model.safetensors").is_file()
+    measured = isograd("lcs", tmp_path / "student", "--data", sets, "--output", tmp_path / "lcs.json")
+    assert measured.status == 0, measured.errors
+    record = json.loads((tmp_path / "lcs.json").read_text())
+    assert (record["n_sets"], record["domains"]) == (2, ["law", "medicine"])
+    for layer in record["by_layer"].values():
+        # A teacher's sets have aligned steps, hence spans.
+        assert list(layer) == ["mean", "last", "spans"]
+        assert all(0 <= scores[side] <= 2 for scores in layer.values() for side in ("within", "between"))
 
 
 def test_a_refused_key_is_one_line(

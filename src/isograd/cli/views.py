@@ -148,7 +148,9 @@ def metrics_view(metrics: Mapping[str, Any]) -> RenderableType:
     for title in ("pooling", "within sets", "between sets"):
         scores.add_column(title, justify="left" if title == "pooling" else "right")
     for pooling in ("mean", "last"):
-        scores.add_row(pooling, *(_number(metrics["lcs"][pooling][side]) for side in ("within", "between")))
+        found = metrics["lcs"][pooling]
+        name = f"{pooling} (collapsed: it tells no problem from another)" if found["collapsed"] else pooling
+        scores.add_row(name, *(_number(found[side]) for side in ("within", "between")))
     return Group(table, scores)
 
 
