@@ -20,7 +20,7 @@ TRAINING_DEFAULTS: dict[str, Any] = {
     # Several steps a generation: else every ratio is 1 and the methods differ in their normalization alone.
     "steps_per_generation": 4,
     "gradient_accumulation_steps": 1,
-    "learning_rate": 1e-3,
+    "learning_rate": 3e-4,
     "lr_scheduler_type": "constant",
     "beta": 0.0,
     "logging_steps": 1,
