@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import socket
@@ -18,6 +19,7 @@ from isograd.common.files import read_json, write_json
 from isograd.distill.job import run_distill
 from isograd.distill.run_config import parse_config
 from isograd.evaluate import evaluate_student, load_student
+from isograd.gradients import Erm, Iga
 from isograd.isomers import IsomerSet, save_isomers
 from isograd.runs.card import adapter_card, card_facts, update_card
 
@@ -93,6 +95,38 @@ def test_what_the_body_tells() -> None:
     assert "begun from the adapter of iga7" in adapter_card(record(adapter="/x/iga7", rewards={}), ADAPTER, None)
 
 
+def test_values_that_no_one_gave_are_told() -> None:
+    """A method's own defaults, and those of the consistency term where it is on."""
+    config = {"model": "builtin", "data": ["rows.jsonl"], "training": {"method": "iga"}}
+    rows = Dataset.from_list([{"domain": "a"}, {"domain": "b"}])
+    arguments = SimpleNamespace(method="iga", method_params={}, consistency=None, consistency_weight=10.0)
+
+    def settings(**changes: Any) -> dict[str, Any]:
+        told: dict[str, Any] = card_facts(config, SimpleNamespace(**{**vars(arguments), **changes}), rows, Iga())[
+            "settings"
+        ]
+        return told
+
+    assert settings()["method_params"]["tau"] == Iga().tau
+    assert settings()["method_params"].keys() == {field.name for field in dataclasses.fields(Iga)}
+    assert "consistency_weight" not in settings()
+    assert settings(consistency="js")["consistency_weight"] == 10.0
+    assert card_facts(config, arguments, rows, Erm())["settings"]["method_params"] == {"balance": "domain"}
+    assert "method_params" not in card_facts(config, arguments, rows)["settings"]
+
+
+def test_limits_are_those_of_this_adapter() -> None:
+    """One trained on rows of benchmarks is not said to know isomer sets; one measured on them is."""
+    rows = Dataset.from_list([{"domain": "a"}])
+    told = record()
+    told["card"] = card_facts(told["config"], SimpleNamespace(**ARGUMENTS), rows)
+    unmeasured, measured = adapter_card(told, ADAPTER, None), adapter_card(told, ADAPTER, METRICS)
+    assert "somer sets are short" not in unmeasured
+    assert "distance within sets" not in unmeasured
+    assert "- Isomer sets are short problems of one form. They say little about other tasks, and nothing" in measured
+    assert "- Isomer sets are short problems" in adapter_card(record(), ADAPTER, None)
+
+
 def test_nothing_of_the_machine_and_no_secret(tmp_path: Path) -> None:
     model = tmp_path / "my model"
     model.mkdir()
@@ -144,6 +178,7 @@ def test_the_code_of_the_card_runs(
     facts = read_json(tmp_path / "one" / "run.json")["card"]
     assert facts["rows"] == sum(len(item.members) for item in sets)
     assert facts["sets"] == len(sets)
+    assert facts["settings"]["method_params"]["tau"] == 1.0
     assert set(facts["domains"]) == set(sets[0].domains)
 
     weights = (tmp_path / "one" / "adapter" / "adapter_model.safetensors").read_bytes()

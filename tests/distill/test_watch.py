@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from isograd.common.errors import UserError
+from isograd.distill.watch import _Watching
+from isograd.gradients import LayerContext
 from isograd.isomers import IsomerSet
 from tests.distill.conftest import MakeTrainer, gradients_of_first_step
 
@@ -45,8 +47,8 @@ def test_cosines_conflicts_and_masks_are_those_of_the_dense_gradients(
         for other in range(place + 1, len(names)):
             wanted = torch.cosine_similarity(flat[place], flat[other], dim=0).item()
             assert found[f"cosine/{first}/{names[other]}"] == pytest.approx(wanted, abs=1e-5)
-    signs = flat.sign().sum(0).abs()
-    assert found["conflict"] == pytest.approx((signs < len(names)).double().mean().item(), abs=1e-4)
+    opposed = (flat.max(0).values > 0) & (flat.min(0).values < 0)
+    assert found["conflict"] == pytest.approx(opposed.double().mean().item(), abs=1e-4)
     mean, square = flat.mean(0), flat.square().mean(0)
     mask = (-2.0 * (1 - mean.square() / square.clamp(min=1e-300))).exp()[mean != 0]
     assert found["mask/mean"] == pytest.approx(mask.mean().item(), abs=1e-4)
@@ -57,6 +59,17 @@ def test_cosines_conflicts_and_masks_are_those_of_the_dense_gradients(
     assert layers == [f"mask/{name}" for name in inner]
     assert len(layers) == len(dense)
     assert min(found[key] for key in layers) <= found["mask/mean"] <= max(found[key] for key in layers)
+
+
+def test_a_conflict_needs_two_opposite_signs() -> None:
+    """Three domains, six entries: all zero; zero and one sign; one sign; opposed; opposed beside a zero; opposed."""
+    grads = torch.tensor(
+        [[0.0, 0.0, 1.0, 1.0, 1.0, -1e-30], [0.0, 2.0, 2.0, -1.0, 0.0, 2.0], [0.0, 3.0, 3.0, -1.0, -1e-30, 3.0]]
+    )
+    context = LayerContext(rank=1)
+    _Watching().merge_layer(grads[:, None, :], context)
+    assert context.state["conflicts"].item() == 3
+    assert context.state["entries"].item() == 6
 
 
 @pytest.mark.parametrize("method", ["erm", "vrex", "pcgrad", "iga", "and_mask"])

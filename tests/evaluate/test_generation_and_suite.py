@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,15 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from rich.console import Console
 
+from isograd.cli.views import metrics_view
 from isograd.common.errors import UserError
-from isograd.evaluate import evaluate_student, load_student, probe_student
+from isograd.evaluate import METRICS_FORMAT, evaluate_student, load_student, probe_student
 from isograd.evaluate.generate import generate_greedy
 from isograd.evaluate.lcs import consistency_record, logical_consistency
-from isograd.isomers import FAMILIES, IsomerSet, create_isomers
+from isograd.experiment import measure
+from isograd.isomers import FAMILIES, IsomerSet, create_isomers, save_isomers
 from isograd.isomers.symbolic.domains import domain_names
 from isograd.student.corpus import SYMBOLS
 
@@ -133,7 +137,7 @@ def test_evaluate_student_writes_metrics_and_examples(
         progress=lambda *counts: seen.append(counts),
     )
     assert strict_json((tmp_path / "metrics.json").read_text()) == metrics
-    assert metrics["format"] == 1
+    assert metrics["format"] == METRICS_FORMAT
     assert list(metrics["splits"]) == ["cue_random", "id"]
     assert metrics["splits"]["id"]["n"] == 12
     assert metrics["splits"]["id"]["n_sets"] == 6
@@ -161,6 +165,55 @@ def test_evaluate_student_writes_metrics_and_examples(
     assert [(line["split"], line["set_id"]) for line in lines] == shown
     wanted = generate_greedy(model, tokenizer, [lines[0]["problem"] + "\n"], max_new_tokens=4)
     assert [lines[0]["completion"]] == wanted
+
+
+def test_what_is_shown_in_the_terminal(model: Any, tokenizer: Any, sets: list[IsomerSet]) -> None:
+    metrics = evaluate_student(model, tokenizer, {"id": sets}, max_new_tokens=2)
+    lines = shown(metrics_view(metrics))
+    for pooling in ("mean", "last", "spans"):
+        (line,) = (line for line in lines if line.split()[:1] == [pooling])
+        assert all(f"{metrics['lcs'][pooling][side]:.3f}" in line for side in ("within", "between"))
+    # Sets need not have spans.
+    del metrics["lcs"]["spans"]
+    metrics["lcs"]["last"]["collapsed"] = True
+    lines = shown(metrics_view(metrics))
+    assert not any("spans" in line for line in lines)
+    assert any("last (collapsed: it tells no problem from another)" in line for line in lines)
+
+
+def shown(view: Any) -> list[str]:
+    text = io.StringIO()
+    Console(file=text, width=200, no_color=True).print(view)
+    return [line.replace("\u2502", " ").strip() for line in text.getvalue().split("\n")]
+
+
+def test_measurements_in_an_older_format_are_taken_again(
+    model: Any, tokenizer: Any, sets: list[IsomerSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_isomers(sets, tmp_path / "id.jsonl")
+    splits, run = {"id": tmp_path / "id.jsonl"}, tmp_path / "run"
+    run.mkdir()
+    loaded: list[Path] = []
+
+    def load(output: Path) -> tuple[Any, Any]:
+        loaded.append(output)
+        return model, tokenizer
+
+    monkeypatch.setattr(measure, "load_run_student", load)
+    assert not measure.is_measured(run, splits)
+    first = measure.evaluate_run(run, splits)
+    assert measure.is_measured(run, splits)
+    assert measure.evaluate_run(run, splits) == first
+    assert loaded == [run]
+    # As a version before this one left it: it knew nothing of a collapse, and kept no format among what was measured.
+    old = json.loads((run / "metrics.json").read_text())
+    old["format"] = METRICS_FORMAT - 1
+    del old["lcs"]["mean"]["collapsed"], old["measured"]["metrics format"]
+    (run / "metrics.json").write_text(json.dumps(old))
+    assert not measure.is_measured(run, splits)
+    assert measure.evaluate_run(run, splits) == first
+    assert loaded == [run, run]
+    metrics_view(first)
 
 
 def test_one_set_gives_null_and_not_nan(model: Any, tokenizer: Any, sets: list[IsomerSet], tmp_path: Path) -> None:

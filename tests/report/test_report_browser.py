@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,10 +82,22 @@ def test_the_page_works(browser: Chrome, page: Path, width: int, scheme: str) ->
 
 
 def test_the_page_has_no_barriers(browser: Chrome, make_run, log_more, poison, tmp_path: Path) -> None:
-    runs = [make_run("ERM", 0), make_run("ERM", 1, status="failed"), make_run("hostile")]
-    log_more(runs[0], reward=0.5, **{"cosine/a/b": 0.5, "mask/mean": 0.5, "mask/q_proj": 0.5})
+    costs = {"step_seconds": 0.5, "peak_memory_bytes": 2**30}
+    runs = [make_run(label, seed, **costs) for label in ("ERM", "IGA") for seed in (0, 1)]
+    runs += [make_run("ERM", 2, status="failed"), make_run("hostile")]
+    log_more(runs[0], reward=0.5, **{"cosine/a/b": 0.5, "cosine/a/b/c": 0.5, "mask/mean": 0.5, "mask/q_proj": 0.5})
     poison(runs[-1])
-    page = build_report(runs, tmp_path / "report.html")
+    for folder in runs[2:4]:
+        # Two seeds for the tables; further answers and curves would only cost time.
+        (folder / "examples.jsonl").unlink()
+        (folder / "training.jsonl").unlink()
+    scores = [{"benchmark": "gsm8k", "model": model, "n": 4, "accuracy": 0.5} for model in ("a", "b")]
+    gaps = [{"benchmark": "gsm8k", "model": "b", "minus": "a", "mean": 0.0}]
+    (tmp_path / "results.json").write_text(json.dumps({"format": 1, "scores": scores, "differences": gaps}))
+    page = build_report(runs, tmp_path / "report.html", benchmarks=[tmp_path])
+    text = page.read_text(encoding="utf-8")
+    for words in ("Difference to ERM, same seeds", "memory, × ERM", "paired differences", "Not drawn, as the slash"):
+        assert words in text
     for width, scheme in ((1280, "dark"), (390, "light")):
         assert barriers_of(browser, page, width, scheme) == []
 
@@ -133,6 +146,13 @@ def test_paper_gets_dark_ink_and_whole_tables(browser: Chrome, page: Path) -> No
     browser.get(page.as_uri())
     style = "getComputedStyle(document.querySelector('.scroll'))"
     assert browser.execute_script(f"return {style}.overflowX") == "visible"
+    # What is folded on the screen is open on paper.
+    hidden = """return [...document.querySelectorAll('details pre, details table')]
+        .map(e => e.checkVisibility() && e.getBoundingClientRect().height > 0)"""
+    printed = browser.execute_script(hidden)
+    assert len(printed) > 8
+    assert all(printed)
     red = "return parseInt(getComputedStyle(document.body).color.match(/\\d+/)[0])"
     assert browser.execute_script(red) < 80
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert not any(browser.execute_script(hidden))

@@ -12,6 +12,9 @@ import pytest
 
 from isograd.common.errors import UserError
 from isograd.report import build_report, save_picture
+from isograd.report.baseline import choose_baseline
+from isograd.report.runs import read_runs
+from isograd.report.summary import group_runs
 
 VOID = {"meta", "br", "link", "img", "line"}
 
@@ -214,3 +217,30 @@ def test_curves_choose_a_logarithmic_axis_only_where_it_helps(make_run, tmp_path
         "Loss, all domains by training step (logarithmic): ERM from 8 at step 1 to 0.01 at step 2.",
         "Loss, all domains by training step: IGA from 8 at step 1 to 0 at step 2.",
     ]
+
+
+def test_a_baseline_that_no_run_has_is_refused(make_run, tmp_path) -> None:
+    runs = [make_run("ERM"), make_run("IGA")]
+    with pytest.raises(UserError, match=r"^baseline 'EMR': no run has this label; there are: 'ERM', 'IGA'$"):
+        build_report(runs, tmp_path / "report.html", baseline="EMR")
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_a_baseline_without_scores_is_told(make_run, tmp_path) -> None:
+    runs = [make_run("ERM", status="failed"), make_run("GRPO"), make_run("DFPO")]
+    page = Page(build_report(runs, tmp_path / "report.html", baseline="ERM").read_text(encoding="utf-8"))
+    said = "The baseline, ERM, has no run with scores: nothing is compared with it."
+    assert said in page.text
+    assert "verdict" not in page.ids
+    hint = f"{said} Another baseline is chosen with --baseline LABEL."
+    assert choose_baseline(group_runs(read_runs(runs)), None) == (None, hint)
+
+
+def test_without_erm_the_first_method_is_the_baseline(make_run, set_accuracy, tmp_path) -> None:
+    runs = [make_run("untrained"), make_run("SFT", status="failed"), make_run("GRPO"), make_run("DFPO")]
+    for folder, score in zip(runs[2:], (0.5, 0.6), strict=True):
+        set_accuracy(folder, score)
+    page = Page(build_report(runs, tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "DFPO is ahead of GRPO, 60.0% against 50.0%" in page.text
+    assert "No method is called ERM: differences are to GRPO, the first given. --baseline LABEL chooses" in page.text
+    assert choose_baseline(group_runs(read_runs(runs[:3])), None) == (None, "")

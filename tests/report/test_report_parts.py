@@ -11,8 +11,9 @@ import pytest
 from isograd.report import build_report
 from isograd.report.comparison import read_comparison
 from isograd.report.comparison_tables import group_tables
-from isograd.report.cosines import cosine_panel
-from isograd.report.layers import collapsed_layers, consistency_panel, masks
+from isograd.report.cosines import cosine_panel, unread_cosines
+from isograd.report.figures import curve_panel
+from isograd.report.layers import collapsed_layers, consistency_panel, distances_by_layer, masks
 from isograd.report.panels import REINFORCED, TRAINED, log_panels
 from isograd.report.runs import Example, read_runs
 from isograd.report.scatter import scatter_panel
@@ -127,7 +128,7 @@ def test_cosines_are_shown_for_three_thirds_of_training(make_run, log_more) -> N
     assert cosine_panel(methods_of(runs)[0], "cosines") is None
     rows = [{"step": step, "cosine/law/art": value} for step, value in enumerate((0.5, 0.3, -0.2, -0.4, -0.9, -0.7))]
     (runs[0] / "training.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    log_more(runs[1], **{"cosine/art/law": 0.0, "cosine/no": 1, "cosine/a/b/c": 1})
+    log_more(runs[1], **{"cosine/art/law": 0.0})
     drawing = cosine_panel(methods_of(runs)[0], "cosines")
     assert label(drawing) == (
         "Cosines of domain gradients, IGA. first third: art and law 0.20; middle third: art and law -0.15; "
@@ -138,6 +139,69 @@ def test_cosines_are_shown_for_three_thirds_of_training(make_run, log_more) -> N
     assert re.findall(r">(−?\d\.\d\d)<", drawing) == [
         *("1.00", "0.20", "0.20", "1.00", "1.00", "−0.15", "−0.15", "1.00", "1.00", "−0.40", "−0.40", "1.00")
     ]
+
+
+def test_names_with_a_slash_are_told_apart_by_the_losses_or_said_to_be_lost(make_run, log_more, tmp_path) -> None:
+    folder = make_run("IGA")
+    log_more(folder, **{"cosine/law/civil/medicine": 0.5, "loss/law/civil": 1.0})
+    methods = methods_of([folder])
+    assert unread_cosines(methods) == []
+    assert "first third: law/civil and medicine 0.50;" in label(cosine_panel(methods[0], "cosines"))
+    log_more(folder, **{"cosine/no/such/domain": 0.5, "cosine/<b>": 0.25})
+    assert unread_cosines(methods_of([folder])) == ["cosine/<b>", "cosine/no/such/domain"]
+    text = build_report([folder], tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "cannot be told from those in their names: cosine/&lt;b&gt;, cosine/no/such/domain." in text
+
+
+def test_a_crash_neither_shortens_a_mean_nor_counts_in_it(make_run, log_more) -> None:
+    runs = [make_run("IGA", 0), make_run("IGA", 1), make_run("IGA", 2, status="failed")]
+    for folder, value in zip(runs, (0.25, 0.5, 100.0), strict=True):
+        log_more(folder, conflict=value, **{"mask/q": value, "cosine/a/b": value / 1000})
+    log = runs[2] / "training.jsonl"
+    log.write_text(log.read_text(encoding="utf-8").splitlines()[0] + "\n")
+    methods = methods_of(runs)
+    drawing = curve_panel(methods, "conflict", "c", "Conflict")
+    # Neither the end of the mean nor the axis is the crash's.
+    assert label(drawing) == "Conflict by training step: IGA from 0.375 at step 10 to 0.375 at step 400."
+    assert drawing is not None
+    assert drawing.count("opacity: 0.35") == 3
+    found = masks(methods, "mask")
+    assert found is not None
+    assert found.rows[0][1][0].mean == 0.375
+    assert "first third: a and b 0.00;" in label(cosine_panel(methods[0], "cosines"))
+    # Crashes alone are drawn, faintly, and said to be no result.
+    alone = methods_of(runs[2:])
+    assert label(curve_panel(alone, "conflict", "c", "Conflict")).endswith("step: IGA has no run with scores.")
+    assert masks(alone, "mask") is cosine_panel(alone[0], "cosines") is None
+
+
+def test_spans_and_cka_stand_beside_the_cosines_where_they_were_measured(make_run, tmp_path) -> None:
+    plain, rich = make_run("ERM"), make_run("IGA")
+    for folder in (plain, rich):
+        metrics = json.loads((folder / "metrics.json").read_text())
+        layer = {pooling: {"within": 0.1, "between": 0.4} for pooling in ("mean", "last")}
+        if folder is rich:
+            layer["spans"] = {"within": 0.3, "between": 0.5}
+            for number, forms in enumerate(layer.values()):
+                forms["cka"] = {"within": 0.7 + number / 100, "between": None if number else 1.011}
+        metrics["lcs"]["by_layer"] = {"1": layer}
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+    methods = methods_of([plain, rich])
+    assert label(consistency_panel(methods, "spans", "lcs")).endswith("aligned spans: IGA 1: 0.6.")
+    assert consistency_panel(methods[:1], "spans", "lcs") is None
+    table = distances_by_layer(methods)
+    assert table is not None
+    assert table.poolings == ["mean over tokens", "last token", "aligned spans"]
+    assert table.sides == ["within", "between", "1 − CKA, within", "1 − CKA, between"]
+    cells = [[cell and cell.mean for cell in cells] for cells, _ in table.rows[1].distances]
+    assert cells == [[0.1, 0.4, 0.7, 1.011], [0.1, 0.4, 0.71, None], [0.3, 0.5, 0.72, None]]
+    text = build_report([plain, rich], tmp_path / "report.html").read_text(encoding="utf-8")
+    assert text.count("1 − CKA, within") == 3
+    # Who measured neither has no empty columns.
+    table = distances_by_layer(methods[:1])
+    assert table is not None
+    assert (len(table.poolings), table.sides) == (2, ["within", "between"])
+    assert "CKA" not in build_report([plain], tmp_path / "plain.html").read_text(encoding="utf-8")
 
 
 def test_a_log_of_one_row_has_one_map(make_run) -> None:
@@ -225,6 +289,9 @@ def test_costs_stand_beside_their_ratios(make_run, tmp_path) -> None:
         if line.startswith('<tr><th scope="row" class="first">IGA</th>')
     ]
     assert row == [["0.75", "1.50", "2048", "2.00"]]
+    # Three ratios, three names: all of training, one step, memory.
+    heads = re.findall(r"<th [^>]*>([^<]*× ERM)</th>", text)
+    assert heads == ["seconds, × ERM", "step, × ERM", "memory, × ERM"]
     plain = build_report([make_run("V-REx")], tmp_path / "plain.html").read_text(encoding="utf-8")
     assert "peak memory" not in plain
 

@@ -65,6 +65,12 @@ def test_time_is_compared_to_erm_and_the_untrained_student_has_none(make_run) ->
     assert iga.time_ratio(erm) == pytest.approx(1.46, abs=0.06)
 
 
+def test_time_is_compared_on_common_seeds(make_run) -> None:
+    times = {("ERM", 0): 10.0, ("ERM", 1): 20.0, ("IGA", 1): 30.0, ("IGA", 2): 1000.0}
+    erm, iga = group_runs(read_runs([make_run(label, seed, seconds=time) for (label, seed), time in times.items()]))
+    assert iga.time_ratio(erm) == 1.5
+
+
 def test_splits_stand_in_their_order_and_unknown_ones_last(make_run) -> None:
     folder = make_run()
     metrics = json.loads((folder / "metrics.json").read_text())

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from pathlib import Path
 
 import pytest
 
+from isograd.report.certainty import paired_p, student_p
 from isograd.report.runs import read_runs
 from isograd.report.summary import Cell, average, group_runs
-from isograd.report.verdict import student_p, verdict
+from isograd.report.verdict import verdict
 
 SPLITS = ("ood_domain", "cue_random", "cue_reversed")
 
@@ -29,8 +32,15 @@ def test_the_p_value_is_students(t: float, n: int, p: float) -> None:
 
 
 def test_differences_that_say_nothing_have_a_p_of_one() -> None:
-    assert student_p(average([0.3])) == student_p(average([0.3, 0.3])) == 1
-    assert student_p(average([-0.25, 0.25])) == 1
+    assert paired_p(average([0.3])) == paired_p(average([0.0, 0.0])) == paired_p(average([0.1 - 0.1] * 5)) == 1
+    assert paired_p(average([-0.25, 0.25])) == 1
+
+
+def test_equal_differences_have_the_p_of_the_exact_sign_flip_test() -> None:
+    # Of 2^n signings all plus and all minus are as extreme; rounding makes no spread.
+    assert paired_p(average([0.75] * 5)) == 2 / 2**5
+    assert paired_p(average([0.8 - 0.1] * 6)) == paired_p(average([0.1 - 0.8] * 6)) == 2 / 2**6
+    assert paired_p(average([0.7, 0.71, 0.7, 0.7, 0.7])) < 1e-6
 
 
 def test_a_clear_win_over_five_seeds_is_certain(make_run, set_accuracy) -> None:
@@ -80,13 +90,13 @@ def test_what_cannot_be_told_apart_is_said(make_run, set_accuracy) -> None:
             set_accuracy(run, score)
     found = said(runs)
     assert found is not None
-    assert "nothing can be told apart from ERM. IGA has the best mean: 52.5% against 50.0%, +2.5 points" in found.lead
+    assert "nothing is told apart from ERM with certainty. IGA has the best mean: 52.5% against 50.0%," in found.lead
     # A winner may still have an equal.
     for run in runs:
         set_accuracy(run, {"e": 0.1, "i": 0.8, "v": 0.8}[run.name[0]])
     found = said(runs)
     assert found is not None
-    assert found.lead.endswith("Not told apart from it: V-REx.")
+    assert found.lead.endswith("Not told apart from IGA: V-REx.")
     # And the baseline may be the best.
     for run in runs:
         set_accuracy(run, {"e": 0.9, "i": 0.8, "v": 0.7}[run.name[0]], *SPLITS)
@@ -94,6 +104,76 @@ def test_what_cannot_be_told_apart_is_said(make_run, set_accuracy) -> None:
     assert found is not None
     assert "nothing beat ERM. The nearest is IGA: 80.0% against 90.0%, −10.0 points [−10.0, −10.0]" in found.lead
     assert found.lead.endswith("Interval wholly below ERM: IGA and V-REx.")
+
+
+@pytest.fixture
+def scored(make_run, set_accuracy):
+    """``scored(IGA=[0.5, 0.6])``: runs of five seeds of ERM, and of each label one seed for each accuracy."""
+
+    def make(**labels: list[float]) -> list[Path]:
+        runs = []
+        for label, scores in {"ERM": [0.50, 0.51, 0.49, 0.50, 0.50], **labels}.items():
+            for seed, score in enumerate(scores):
+                runs.append(make_run(label, seed, name=f"{next(number)}"))
+                set_accuracy(runs[-1], score)
+        return runs
+
+    number = itertools.count()
+    return make
+
+
+STEADY = [0.53, 0.545, 0.525, 0.53, 0.54]
+
+
+def test_a_noisy_rival_does_not_hide_a_steady_winner(scored) -> None:
+    found = said(scored(noisy=[0.30, 0.80, 0.45, 0.75, 0.50], steady=STEADY))
+    assert found is not None
+    assert "steady won against ERM: 53.4% against 50.0%, +3.4 points" in found.lead
+    assert "; certain (paired t test, p < 0.001, allowing for 2 methods)." in found.lead
+    assert found.lead.endswith("Higher mean, but not certain: noisy (+6.0 points [−9.6, +21.6] on five common seeds).")
+
+
+def test_one_lucky_seed_does_not_displace_a_winner(scored) -> None:
+    found = said(scored(lucky=[0.7], steady=STEADY))
+    assert found is not None
+    assert "steady won against ERM" in found.lead
+    assert found.lead.endswith(" Higher mean, but not certain: lucky (+20.0 points on one common seed).")
+    # Nor does it become the best of many seeds where none wins.
+    found = said(scored(lucky=[0.7], worse=[0.4, 0.41, 0.42, 0.43, 0.44]))
+    assert found is not None
+    assert "nothing beat ERM on five seeds or more. The nearest is worse: 42.0%" in found.lead
+    assert "Higher mean, but not certain: lucky (" in found.lead
+    found = said(scored(lucky=[0.7], few=[0.52, 0.53, 0.52]))
+    assert found is not None
+    assert "few is ahead of ERM" in found.lead
+    assert "three seeds are too few" in found.lead
+
+
+def test_every_certain_winner_is_told(scored) -> None:
+    found = said(scored(steady=STEADY, better=[0.63, 0.645, 0.625, 0.63, 0.64], worse=[0.4, 0.41, 0.39, 0.42, 0.4]))
+    assert found is not None
+    assert "better won against ERM: 63.4%" in found.lead
+    assert found.lead.endswith("Certain too: steady. Interval wholly below ERM: worse.")
+
+
+def test_where_the_best_mean_may_be_luck_a_clearer_rival_is_told(scored) -> None:
+    found = said(scored(noisy=[0.30, 0.80, 0.45, 0.75, 0.50], near=[0.5, 0.545, 0.525, 0.5, 0.54]))
+    assert found is not None
+    assert "nothing is told apart from ERM with certainty. noisy has the best mean: 56.0%" in found.lead
+    assert found.lead.endswith("Interval wholly above ERM, but not certain: near.")
+
+
+@pytest.mark.parametrize(("seeds", "words"), [(5, "not certain"), (6, "certain")])
+def test_the_same_difference_on_every_seed(make_run, set_accuracy, seeds: int, words: str) -> None:
+    runs = []
+    for seed in range(seeds):
+        for label, score in (("ERM", 0.1), ("IGA", 0.8)):
+            runs.append(make_run(label, seed))
+            set_accuracy(runs[-1], score)
+    found = said(runs)
+    assert found is not None
+    p = "0.062" if seeds == 5 else "0.031"
+    assert found.lead.endswith(f"; {words} (the same on every seed: exact sign-flip test, p = {p}).")
 
 
 def test_one_seed_makes_nothing_certain(make_run, set_accuracy) -> None:

@@ -38,15 +38,21 @@ app.command("lcs")(lcs)
 
 @app.command("report")
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
+    folders: Annotated[
+        list[Path], typer.Argument(help="Run folders; beside them, folders of benchmark results (evaluate --tasks).")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = Path("report.html"),
     picture: Annotated[Path | None, typer.Option(help="Also write this PNG.")] = None,
-    baseline: Annotated[str | None, typer.Option(help="Label of the method to compare with; by default ERM.")] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="Label of the method to compare with; by default ERM, else the first.")
+    ] = None,
 ) -> None:
     """Turn run folders into one self-contained HTML page."""
     from isograd.report import build_report, save_picture
+    from isograd.report.benchmarks import split_folders
 
-    typer.echo(str(build_report(runs, output, baseline=baseline)))
+    runs, benchmarks = split_folders(folders)
+    typer.echo(str(build_report(runs, output, baseline=baseline, benchmarks=benchmarks)))
     if picture is not None:
         typer.echo(str(save_picture(runs, picture)))
 

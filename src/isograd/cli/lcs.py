@@ -39,12 +39,12 @@ def lcs(
     if layers not in ("four", "all"):
         raise UserError(f"--layers {layers!r}: choose four or all")
     # A fault of the file is told before a model is loaded.
-    first = next(iter_read_sets(data), None)
-    if first is None:
+    count, spans = 0, True
+    domains: tuple[str, ...] = ()
+    for item in iter_read_sets(data):
+        count, spans, domains = count + 1, spans and item.has_spans, domains or item.domains
+    if not count:
         raise UserError(f"{data}: holds no sets")
-    names = ["mean", "last", *(["spans"] if first.has_spans else [])]
-    if pooling is not None:
-        names = [name.strip() for name in pooling.split(",")]
     quiet_libraries()
     from isograd.evaluate.lcs import all_layers, consistency_record, four_layers, logical_consistency
     from isograd.evaluate.suite import load_student
@@ -53,18 +53,13 @@ def lcs(
     (subject,) = named_subjects([model], trust_remote_code=trust_remote_code)
     student, tokenizer = load_student(subject.model, subject.adapter, trust_remote_code=trust_remote_code)
     depth = student.config.get_text_config().num_hidden_layers
-    count = 0
-
-    def counted() -> Any:
-        nonlocal count
-        for item in iter_read_sets(data):
-            count += 1
-            yield item
-
+    names = ["mean", "last", *(["spans"] if spans and tokenizer.is_fast else [])]
+    if pooling is not None:
+        names = [name.strip() for name in pooling.split(",")]
     scores = logical_consistency(
         student,
         tokenizer,
-        counted(),
+        iter_read_sets(data),
         layers=(four_layers if layers == "four" else all_layers)(depth),
         poolings=names,
         batch_size=batch_size,
@@ -74,7 +69,7 @@ def lcs(
         "model": model,
         "data": str(data),
         "n_sets": count,
-        "domains": list(first.domains),
+        "domains": list(domains),
         "depth": depth,
         "by_layer": {
             str(layer): {name: consistency_record(forms) for name, forms in by_pooling.items()}

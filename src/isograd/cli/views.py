@@ -147,7 +147,7 @@ def metrics_view(metrics: Mapping[str, Any]) -> RenderableType:
     scores = Table(title=f"Logical Consistency Score on {metrics['lcs']['split']} (cosine distance, lower is closer)")
     for title in ("pooling", "within sets", "between sets"):
         scores.add_column(title, justify="left" if title == "pooling" else "right")
-    for pooling in ("mean", "last"):
+    for pooling in (name for name in ("mean", "last", "spans") if name in metrics["lcs"]):
         found = metrics["lcs"][pooling]
         name = f"{pooling} (collapsed: it tells no problem from another)" if found["collapsed"] else pooling
         scores.add_row(name, *(_number(found[side]) for side in ("within", "between")))
@@ -156,6 +156,8 @@ def metrics_view(metrics: Mapping[str, Any]) -> RenderableType:
 
 def benchmarks_view(results: Mapping[str, Any]) -> RenderableType:
     """Benchmark accuracies of models, and their differences on the same documents."""
+    from isograd.evaluate.harness.results import told_empty
+
     table = Table(title="Benchmark accuracy with 95% intervals")
     for title in ("benchmark", "model", "documents", "accuracy", "chance"):
         table.add_column(title, justify="left" if title in ("benchmark", "model") else "right")
@@ -171,8 +173,9 @@ def benchmarks_view(results: Mapping[str, Any]) -> RenderableType:
             gap = f"{row['mean']:+.3f} [{_number(row['low'])}, {_number(row['high'])}]"
             gaps.add_row(Text(row["benchmark"]), Text(f"{row['model']} - {row['minus']}"), gap)
         views.append(gaps)
+    views += [Text(line) for line in told_empty(results)]
     if results["left_out"]:
-        views.append(Text(f"Left out, no local file: {', '.join(results['left_out'])}"))
+        views.append(Text("\n".join(f"Left out: {line}" for line in results["left_out"])))
     return Group(*views)
 
 

@@ -46,9 +46,9 @@ class GradientWatch:
 
         Returns:
             ``cosine/A/B`` for each pair of domains, over all adapted weights; ``conflict``: the share of entries of W
-            on whose gradient's sign the domains do not all agree; ``mask/mean``, and ``mask/LAYER`` for each layer, in
-            the model's order and by its names, where the method masks entries: the mask's mean over entries that have
-            a gradient.
+            whose gradient is positive in one domain and negative in another; ``mask/mean``, and ``mask/LAYER`` for
+            each layer, in the model's order and by its names, where the method masks entries: the mask's mean over
+            entries that have a gradient.
         """
         known = self.capture.states
         # The backward pass leaves them last layer first.
@@ -95,7 +95,8 @@ class _Watching(LocalMethod):
     def merge_layer(self, grads: Float[Tensor, "*sets K m n"], context: LayerContext) -> Float[Tensor, "m n"]:
         flat, state = grads.flatten(1), context.state
         state["gram"] = flat @ flat.mT
-        state["conflicts"] = (grads.sign().sum(0).abs() < grads.shape[0]).sum()
+        # A gradient of zero agrees with every sign.
+        state["conflicts"] = ((grads > 0).any(0) & (grads < 0).any(0)).sum()
         state["entries"] = torch.tensor(grads[0].numel(), device=grads.device)
         mean: Tensor = grads.mean(0)
         if self.method is not None:

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from isograd.evaluate.probe import probe_student
     from isograd.evaluate.suite import evaluate_student, load_student
 
+METRICS_FORMAT = 2
+"""Of ``metrics.json``; a run whose measurements are in another one is measured again."""
+
 __all__ = ["evaluate_student", "load_student", "probe_student"]
 
 __getattr__, __dir__ = lazy_attributes(

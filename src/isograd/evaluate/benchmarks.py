@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from isograd.common.errors import UserError
 from isograd.common.files import write_json, write_lines, write_text
-from isograd.evaluate.harness.backends import Backend, Subject, fingerprint, open_model
+from isograd.evaluate.harness.backends import Backend, Subject, UnreadableReplyError, fingerprint, open_model
 from isograd.evaluate.harness.registry import BENCHMARKS, Benchmark, chosen, load_tasks, require_harness
 from isograd.evaluate.harness.results import Sample, as_csv, as_markdown, differences, score
 
@@ -84,36 +84,49 @@ def evaluate_benchmarks(
     labels = [subject.label for subject in subjects]
     if not labels or len(set(labels)) < len(labels):
         raise UserError(f"give models with different names, not {', '.join(labels) or 'none'}")
+    if backend.kind == "vllm" and len(subjects) > 1:
+        raise UserError(
+            "backend vllm measures one model a call, since vLLM may keep its GPU memory; for several, and for --base, "
+            "serve them (vllm serve) and use backend openai or completions"
+        )
     benchmarks, left_out = check_plan(plan, backend)
-    tasks = {benchmark.name: _loaded(benchmark, plan) for benchmark in benchmarks}
+    tasks, not_loaded = _loaded(benchmarks, plan)
+    left_out |= not_loaded
+    benchmarks = [benchmark for benchmark in benchmarks if benchmark.name in tasks]
     prints = {subject.label: fingerprint(subject, backend) for subject in subjects}
     from isograd.evaluate.harness.store import ResponseStore
 
     found: dict[str, dict[str, list[Sample]]] = {benchmark.name: {} for benchmark in benchmarks}
+    models, empty = [], []
     store = ResponseStore(output / "responses.sqlite")
     try:
         for subject in subjects:
-            for name, samples in _one_model(subject, prints[subject.label], tasks, plan, backend, store, progress):
+            placed, answers = _one_model(subject, prints[subject.label], tasks, plan, backend, store, progress)
+            models.append(_model(subject, prints[subject.label]) | placed)
+            for name, (samples, without) in answers.items():
                 found[name][subject.label] = samples
+                if without:
+                    empty.append({"benchmark": name, "model": subject.label, "n": without})
             # One model at a time is in memory.
             gc.collect()
     finally:
         store.close()
     results = {
         "format": FORMAT,
-        "models": [_model(subject, prints[subject.label]) for subject in subjects],
+        "models": models,
         "settings": _settings(plan, backend),
         "packages": {package: version(package) for package in _PACKAGES},
         "benchmarks": [_benchmark(benchmark, tasks[benchmark.name]) for benchmark in benchmarks],
-        "left_out": left_out,
+        "left_out": [f"{name}: {why}" for name, why in left_out.items()],
+        "empty": empty,
         **_statistics(benchmarks, found),
     }
     _write(output, results, found)
     return results
 
 
-def check_plan(plan: Plan, backend: Backend) -> tuple[list[Benchmark], list[str]]:
-    """The benchmarks of a plan, and those of its groups that are left out for want of a local file.
+def check_plan(plan: Plan, backend: Backend) -> tuple[list[Benchmark], dict[str, str]]:
+    """The benchmarks of a plan, and why others of its groups are left out: for want of a local file.
 
     Raises:
         UserError: lm-evaluation-harness is not installed; an unknown task; one that this backend cannot run.
@@ -158,8 +171,22 @@ def measure(model: Any, benchmark: Benchmark, tasks: Mapping[str, Any], **settin
     return samples
 
 
-def _loaded(benchmark: Benchmark, plan: Plan) -> dict[str, Any]:
-    return load_tasks(benchmark, folder=plan.folder, instructions=plan.instructions, max_new_tokens=plan.max_new_tokens)
+def _loaded(benchmarks: Sequence[Benchmark], plan: Plan) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """The tasks of each benchmark, and why those of groups are left out that the hub does not give."""
+    load = partial(load_tasks, folder=plan.folder, instructions=plan.instructions, max_new_tokens=plan.max_new_tokens)
+    tasks, left_out = {}, {}
+    for benchmark in benchmarks:
+        try:
+            tasks[benchmark.name] = load(benchmark)
+        except UserError as error:
+            # What a file holds, and what is asked for by its name, the user can mend.
+            if plan.folder is not None or benchmark.name in plan.tasks:
+                raise
+            left_out[benchmark.name] = str(error).removeprefix(f"{benchmark.name}: ")
+    if not tasks:
+        name, why = next(iter(left_out.items()))
+        raise UserError(f"none of {', '.join(left_out)} can be had from the hub; {name}: {why}")
+    return tasks, left_out
 
 
 def _one_model(
@@ -170,7 +197,8 @@ def _one_model(
     backend: Backend,
     store: Any,
     progress: Progress | None,
-) -> Iterator[tuple[str, list[Sample]]]:
+) -> tuple[dict[str, Any], dict[str, tuple[list[Sample], int]]]:
+    """Its dtype and device, and by benchmark its samples and how many empty answers were not kept."""
     import aiohttp
     import requests
 
@@ -180,6 +208,7 @@ def _one_model(
     if backend.chat_template and not backend.served and not getattr(model.tokenizer, "chat_template", None):
         raise UserError(f"{subject.label}: its tokenizer has no chat template; leave out --chat-template")
     chat = backend.chat_template or backend.kind == "openai"
+    answers = {}
     for name, loaded in tasks.items():
         stored = StoredModel(
             model,
@@ -187,11 +216,18 @@ def _one_model(
             fingerprint=digest,
             versions={task: str(loaded[task].VERSION) for task in loaded},
             chunk=backend.chunk,
+            keep_empty=not backend.served,
             progress=None if progress is None else partial(progress, f"{subject.label}: {name}"),
         )
         try:
-            yield name, measure(stored, BENCHMARKS[name], loaded, limit=plan.limit, apply_chat_template=chat)
-        except (requests.RequestException, aiohttp.ClientError, TimeoutError) as error:
+            samples = measure(stored, BENCHMARKS[name], loaded, limit=plan.limit, apply_chat_template=chat)
+        except (
+            requests.RequestException,
+            aiohttp.ClientError,
+            TimeoutError,
+            json.JSONDecodeError,
+            UnreadableReplyError,
+        ) as error:
             what = " ".join(str(error).split()) or type(error).__name__
             message = f"no answer for {name}; what came is kept, run again to go on: {what}"
             raise UserError(f"{backend.url}: {message}") from None
@@ -200,6 +236,15 @@ def _one_model(
             if "maximum sequence length" not in str(error):
                 raise
             raise UserError(f"{name}: {' '.join(str(error).split())}; give --max-new-tokens") from error
+        answers[name] = (samples, stored.empty)
+    return _placed(model, backend), answers
+
+
+def _placed(model: Any, backend: Backend) -> dict[str, str]:
+    """What else may change a bit of an answer, as far as it is known on this side."""
+    if backend.kind != "hf":
+        return {}
+    return {"dtype": str(model.model.dtype).removeprefix("torch."), "device": str(model.model.device)}
 
 
 def _model(subject: Subject, digest: str) -> dict[str, Any]:
@@ -210,6 +255,7 @@ def _model(subject: Subject, digest: str) -> dict[str, Any]:
 def _settings(plan: Plan, backend: Backend) -> dict[str, Any]:
     return {
         "backend": backend.kind,
+        "batch_size": backend.batch_size,
         "chat_template": backend.chat_template or backend.kind == "openai",
         "instructions": plan.instructions,
         "limit": plan.limit,

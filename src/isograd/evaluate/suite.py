@@ -10,6 +10,7 @@ from typing import Any
 from isograd.common.errors import UserError
 from isograd.common.files import write_json, write_text
 from isograd.common.models import load_causal_lm
+from isograd.evaluate import METRICS_FORMAT
 from isograd.evaluate.accuracy import grade, summarize
 from isograd.evaluate.generate import generate_greedy
 from isograd.evaluate.lcs import consistency_record, four_layers, logical_consistency
@@ -19,7 +20,6 @@ from isograd.runs.card import update_card
 
 __all__ = ["evaluate_student", "load_student"]
 
-METRICS_FORMAT = 1
 EXAMPLE_SETS = 3
 """Sets of each split whose answers are kept for the report."""
 

@@ -11,6 +11,7 @@ from typing import Any
 from isograd.common.errors import UserError
 from isograd.common.files import read_json
 from isograd.common.quiet import quiet_libraries
+from isograd.evaluate import METRICS_FORMAT
 from isograd.evaluate.harness.backends import Subject
 from isograd.isomers import load_isomers
 from isograd.student import student_path
@@ -79,7 +80,7 @@ def named_subjects(names: Sequence[str], *, base: bool = False, trust_remote_cod
 def evaluate_run(output: Path, splits: Mapping[str, Path], *, progress: Progress | None = None) -> dict[str, Any]:
     """Measure a run's student on isomer sets and write ``metrics.json`` and ``examples.jsonl``.
 
-    Measurements of the same adapter on the same files are reused.
+    Measurements of the same adapter on the same files are reused, if they are in today's format.
 
     Args:
         output: a run folder.
@@ -101,7 +102,7 @@ def evaluate_run(output: Path, splits: Mapping[str, Path], *, progress: Progress
 
 
 def is_measured(output: Path, splits: Mapping[str, Path]) -> bool:
-    """Whether a run folder holds measurements of its present adapter on these files as they are now."""
+    """Whether a run folder holds measurements of its present adapter on these files, in today's format."""
     if not all(path.is_file() for path in splits.values()):
         return False
     return bool(_known_metrics(output).get("measured") == _digests(output, splits))
@@ -110,7 +111,8 @@ def is_measured(output: Path, splits: Mapping[str, Path]) -> bool:
 def _digests(output: Path, splits: Mapping[str, Path]) -> dict[str, str]:
     adapter = output / "adapter" / "adapter_model.safetensors"
     read = {**splits, **({"adapter": adapter} if adapter.is_file() else {})}
-    return {name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for name, path in read.items()}
+    digests = {name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for name, path in read.items()}
+    return {**digests, "metrics format": str(METRICS_FORMAT)}
 
 
 def _known_metrics(output: Path) -> dict[str, Any]:

@@ -147,7 +147,7 @@ def _cost_table(group: Group) -> TextTable:
         f"Seconds of a training step (median) and most memory of the process, beside the ratio to {base} of the same "
         "seed: mean [95% bootstrap interval]. Runs that share a machine slow each other down; one worker tells best."
     )
-    head = ("method", "seconds per step", f"× {base}", "peak memory, MiB", f"× {base}")
+    head = ("method", "seconds per step", f"step, × {base}", "peak memory, MiB", f"memory, × {base}")
     return TextTable("cost", "Cost", note, head, rows)
 
 

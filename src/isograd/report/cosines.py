@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
@@ -16,9 +17,10 @@ from isograd.report.summary import Method
 from isograd.report.svg import GRID, INK, MUTED, drawing, slot_color, to_svg
 from isograd.report.words import shorten
 
-__all__ = ["cosine_panel"]
+__all__ = ["cosine_panel", "unread_cosines"]
 
 COSINE = "cosine/"
+LOSS = "loss/"
 _PARTS = ("first third", "middle third", "last third")
 _AGREE, _CONFLICT = 0, 1
 # A full color would drown the number that stands on it.
@@ -34,13 +36,13 @@ Matrix = Mapping[tuple[str, str], float]
 def cosine_panel(method: Method, figure_key: str) -> Markup | None:
     """Three maps, of the first, middle and last third of training: domain against domain, cosines of their gradients.
 
-    Read from the numbers ``cosine/DOMAIN/DOMAIN`` of the training log, averaged over each third and over seeds.
+    Read from the numbers ``cosine/DOMAIN/DOMAIN`` of the training log, averaged over each third and over scored runs.
 
     Returns:
-        None where no run of the method logged such numbers.
+        None where no scored run of the method logged such numbers.
     """
     thirds: list[dict[tuple[str, str], list[float]]] = [{}, {}, {}]
-    for run in method.runs:
+    for run in method.scored:
         for part, matrix in zip(thirds, _thirds(run), strict=True):
             for pair, value in matrix.items():
                 part.setdefault(pair, []).append(value)
@@ -66,21 +68,43 @@ def cosine_panel(method: Method, figure_key: str) -> Markup | None:
         return to_svg(figure, figure_key, f"Cosines of domain gradients, {method.label}. {said}.")
 
 
+def unread_cosines(methods: Sequence[Method]) -> list[str]:
+    """Logged cosines whose two domains cannot be told apart, as a slash in a name may do: keys of the log."""
+    found: set[str] = set()
+    for run in (run for method in methods for run in method.scored):
+        keys, domains = {key for row in run.training for key in row}, _domains(run)
+        found |= {key for key in keys if key.startswith(COSINE) and _pair(key, domains) is None}
+    return sorted(found)
+
+
 def _thirds(run: Run) -> list[Matrix]:
     rows = [row for row in run.training if any(key.startswith(COSINE) for key in row)]
     cuts = [round(len(rows) * part / 3) for part in range(4)]
-    return [_mean(rows[start:end]) for start, end in itertools.pairwise(cuts)]
+    domains = _domains(run)
+    return [_mean(rows[start:end], domains) for start, end in itertools.pairwise(cuts)]
 
 
-def _mean(rows: Sequence[Mapping[str, float]]) -> Matrix:
+def _domains(run: Run) -> set[str]:
+    """The domains that the log names, which is where a name with a slash can be seen whole."""
+    return {key.removeprefix(LOSS) for row in run.training for key in row if key.startswith(LOSS)}
+
+
+def _mean(rows: Sequence[Mapping[str, float]], domains: AbstractSet[str]) -> Matrix:
     found: dict[tuple[str, str], list[float]] = {}
     for row in rows:
         for key, value in row.items():
-            names = key.removeprefix(COSINE).split("/")
-            # Domains whose own names hold a slash cannot be told apart.
-            if key.startswith(COSINE) and len(names) == 2:
-                found.setdefault((min(names), max(names)), []).append(value)
+            if key.startswith(COSINE) and (pair := _pair(key, domains)) is not None:
+                found.setdefault(pair, []).append(value)
     return {pair: math.fsum(values) / len(values) for pair, values in found.items()}
+
+
+def _pair(key: str, domains: AbstractSet[str]) -> tuple[str, str] | None:
+    """The two domains of a key, in order; None where the slash between them could be any of several."""
+    parts = key.removeprefix(COSINE).split("/")
+    splits = [("/".join(parts[:cut]), "/".join(parts[cut:])) for cut in range(1, len(parts))]
+    if len(splits) > 1:
+        splits = [split for split in splits if domains >= set(split)]
+    return (min(splits[0]), max(splits[0])) if len(splits) == 1 else None
 
 
 def _draw(axes: Axes, domains: Sequence[str], matrix: Matrix, name: str, top: float) -> None:

@@ -80,19 +80,21 @@ def _whisker(axes: Axes, interval: tuple[float, float], y: float) -> None:
         axes.hlines(y, low, high, color=color, linewidth=width)
 
 
-def training_series(method: Method, key: str) -> list[Series]:
-    """``{step: value}`` of one logged number, for each run that logged it, failed runs included."""
+def training_series(runs: Sequence[Run], key: str) -> list[Series]:
+    """``{step: value}`` of one logged number, for each run that logged it, by seed."""
 
     def of(run: Run) -> Series:
         return {row["step"]: row[key] for row in run.training if key in row}
 
-    return [series for run in sorted(method.runs, key=lambda run: run.seed) if (series := of(run))]
+    return [series for run in sorted(runs, key=lambda run: run.seed) if (series := of(run))]
 
 
 def curve_panel(
     methods: Sequence[Method], key: str, figure_key: str, name: str, together: Sequence[str] = ()
 ) -> Markup | None:
-    """One line per method over training steps: the mean over seeds, with each seed drawn faintly behind it.
+    """One line per method over training steps: the mean over scored runs, with each run drawn faintly behind it.
+
+    A run without scores (it failed, or still runs) is a faint line only: it does not shorten the mean nor set the axis.
 
     Args:
         methods: whose runs to draw.
@@ -104,28 +106,33 @@ def curve_panel(
     Returns:
         None where no run logged ``key``.
     """
-    curves = [(method, series) for method in methods if (series := training_series(method, key))]
+    curves = [
+        (method, training_series(method.scored, key), training_series([r for r in method.runs if r.trouble], key))
+        for method in methods
+    ]
+    curves = [(method, scored, others) for method, scored, others in curves if scored or others]
     if not curves:
         return None
     # Many lines on one panel share a budget of points: nobody sees more, and the page stays light.
-    most = max(_FEWEST, min(_WIDTH, _POINTS // sum(len(seeds) for _, seeds in curves)))
+    most = max(_FEWEST, min(_WIDTH, _POINTS // sum(len(scored) + len(others) for _, scored, others in curves)))
     said = []
     with drawing(_FONT):
         height = 190
         figure = Figure(figsize=(_WIDTH / _PER_INCH, height / _PER_INCH))
         axes = figure.add_axes((40 / _WIDTH, 36 / height, 1 - 50 / _WIDTH, 1 - 46 / height))
-        for method, seeds in curves:
+        for method, scored, others in curves:
             color = slot_color(method.slot)
-            mean = _mean(seeds)
-            if len(seeds) > 1:
-                for single in seeds:
-                    axes.plot(*_points(single, most), color=color, linewidth=0.8, alpha=0.35)
+            for single in [*(scored if len(scored) > 1 else []), *others]:
+                axes.plot(*_points(single, most), color=color, linewidth=0.8, alpha=0.35)
+            if not scored:
+                said.append(f"{method.label} has no run with scores")
+                continue
+            mean = _mean(scored)
             axes.plot(
                 *_points(mean, most), color=color, linewidth=1.7, linestyle=(0, method.dash) if method.dash else "-"
             )
             said.append(f"{method.label} {_first_and_last(mean)}")
-        rows = [row for method in methods for run in method.runs for row in run.training]
-        scale = _set_scale(axes, [row[one] for row in rows for one in {key, *together} & row.keys()])
+        scale = _set_scale(axes, _values(methods, {key, *together}))
         style_axes(axes, "step")
         return to_svg(figure, figure_key, f"{name} by training step{scale}: {'; '.join(said)}.")
 
@@ -136,6 +143,13 @@ def _mean(seeds: Sequence[Series]) -> Series:
     if not common:
         return max(seeds, key=len)
     return {step: math.fsum(series[step] for series in seeds) / len(seeds) for step in common}
+
+
+def _values(methods: Sequence[Method], keys: set[str]) -> list[float]:
+    """What sets the axis: the numbers of scored runs, and of all where there are no others."""
+    runs = [run for method in methods for run in method.runs]
+    found = [(not run.trouble, row[key]) for run in runs for row in run.training for key in keys & row.keys()]
+    return [value for scored, value in found if scored] or [value for _, value in found]
 
 
 def _points(series: Series, most: int) -> tuple[list[float], list[float]]:

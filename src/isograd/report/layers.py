@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -11,15 +12,24 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from isograd.report.figures import style_axes
-from isograd.report.runs import POOLINGS, Distance, Run
+from isograd.report.runs import LAYER_POOLINGS, Distance, Run, Sides
 from isograd.report.scatter import MARKERS
 from isograd.report.summary import Cell, Method, average
 from isograd.report.svg import MUTED, drawing, slot_color, to_svg
 from isograd.report.words import listed
 
-__all__ = ["LayerDistances", "Masks", "collapsed_layers", "consistency_panel", "distances_by_layer", "masks"]
+__all__ = [
+    "DistanceTable",
+    "LayerDistances",
+    "Masks",
+    "collapsed_layers",
+    "consistency_panel",
+    "distances_by_layer",
+    "masks",
+]
 
 MASK = "mask/"
+_CKA = "cka_"
 _WIDTH, _HEIGHT = 300, 200
 _FONT = 12
 _PER_INCH = 72
@@ -39,11 +49,22 @@ class Masks:
 
 @dataclass(frozen=True)
 class LayerDistances:
-    """Distances of one method at one layer: for each pooling within sets, between sets, and whether it is collapsed."""
+    """Distances of one method at one layer: the numbers of each pooling, and whether it is collapsed."""
 
     method: Method
     layer: int
-    distances: list[tuple[Cell | None, Cell | None, bool]]
+    distances: list[tuple[list[Cell | None], bool]]
+
+
+@dataclass(frozen=True)
+class DistanceTable:
+    """Distances by layer. ``poolings`` are the titles of those measured; ``sides`` the columns of each: cosine within
+    and between, and where any run has it 1 - CKA within and between.
+    """
+
+    poolings: list[str]
+    sides: list[str]
+    rows: list[LayerDistances]
 
 
 def consistency_panel(methods: Sequence[Method], pooling: str, figure_key: str) -> Markup | None:
@@ -51,11 +72,11 @@ def consistency_panel(methods: Sequence[Method], pooling: str, figure_key: str) 
 
     Args:
         methods: whose runs to draw, means over their seeds.
-        pooling: ``mean`` (over tokens) or ``last`` (token).
+        pooling: a key of :data:`~isograd.report.runs.LAYER_POOLINGS`.
         figure_key: unique on the page.
 
     Returns:
-        None where no run was measured by layer. Layers at which a representation is collapsed have no point.
+        None where no run was measured by layer with this pooling. Collapsed layers have no point.
     """
     lines = []
     for method in methods:
@@ -67,34 +88,46 @@ def consistency_panel(methods: Sequence[Method], pooling: str, figure_key: str) 
             lines.append((method, line))
     if not lines:
         return None
-    name = f"Distance within sets over distance between sets by layer, {POOLINGS[pooling]}"
+    name = f"Distance within sets over distance between sets by layer, {LAYER_POOLINGS[pooling]}"
     return _panel(lines, figure_key, name, "layer", level=1.0)
 
 
-def distances_by_layer(methods: Sequence[Method]) -> list[LayerDistances]:
-    """The numbers behind :func:`consistency_panel`, means over seeds."""
-    return [
+def distances_by_layer(methods: Sequence[Method]) -> DistanceTable | None:
+    """The numbers behind :func:`consistency_panel`, and CKA's, means over seeds; None where nothing was measured."""
+    places = [(method, layer) for method in methods for layer in _layers(method)]
+    forms = {"within": "within", "between": "between"}
+    if _any(places, LAYER_POOLINGS, ("cka_within", "cka_between")):
+        forms |= {"cka_within": "1 − CKA, within", "cka_between": "1 − CKA, between"}
+    poolings = [pooling for pooling in LAYER_POOLINGS if _any(places, [pooling], forms)]
+    rows = [
         LayerDistances(
             method,
             layer,
             [
                 (
-                    method.over_seeds(_reading(pooling, layer, "within")),
-                    method.over_seeds(_reading(pooling, layer, "between")),
+                    [method.over_seeds(_reading(pooling, layer, form)) for form in forms],
                     _collapsed(method, pooling, layer),
                 )
-                for pooling in POOLINGS
+                for pooling in poolings
             ],
         )
-        for method in methods
-        for layer in _layers(method)
+        for method, layer in places
     ]
+    titles = [LAYER_POOLINGS[pooling] for pooling in poolings]
+    return DistanceTable(titles, list(forms.values()), rows) if rows and titles else None
+
+
+def _any(places: Sequence[tuple[Method, int]], poolings: Iterable[str], forms: Iterable[str]) -> bool:
+    return any(
+        method.over_seeds(_reading(pooling, layer, form)) is not None
+        for (method, layer), pooling, form in itertools.product(places, poolings, forms)
+    )
 
 
 def collapsed_layers(methods: Sequence[Method]) -> list[str]:
     """Where representations are collapsed, in at least one seed: a sentence for each pooling that has such places."""
     sentences = []
-    for pooling, title in POOLINGS.items():
+    for pooling, title in LAYER_POOLINGS.items():
         places = []
         for method in methods:
             layers = [str(layer) for layer in _layers(method) if _collapsed(method, pooling, layer)]
@@ -116,7 +149,9 @@ def _distance(run: Run, pooling: str, layer: int) -> Distance:
 
 def _reading(pooling: str, layer: int, what: str) -> Callable[[Run], float | None]:
     def read(run: Run) -> float | None:
-        value: float | None = getattr(_distance(run, pooling, layer), what)
+        distance = _distance(run, pooling, layer)
+        part: Sides = distance.cka if what.startswith(_CKA) else distance
+        value: float | None = getattr(part, what.removeprefix(_CKA))
         return value
 
     return read
@@ -127,12 +162,12 @@ def _collapsed(method: Method, pooling: str, layer: int) -> bool:
 
 
 def masks(methods: Sequence[Method], figure_key: str) -> Masks | None:
-    """The mean of each logged ``mask/LAYER`` over training, averaged over seeds; layers in the order of the log.
+    """The mean of each logged ``mask/LAYER`` over training, averaged over scored runs; layers in the log's order.
 
     Returns:
-        None where no run logged a mask of a layer.
+        None where no scored run logged a mask of a layer.
     """
-    rows = [row for method in methods for run in method.runs for row in run.training]
+    rows = [row for method in methods for run in method.scored for row in run.training]
     keys = list(dict.fromkeys(key for row in rows for key in row if key.startswith(MASK) and key != f"{MASK}mean"))
     cells = [(method, [_logged_mean(method, key) for key in keys]) for method in methods]
     cells = [(method, found) for method, found in cells if any(found)]
@@ -149,7 +184,7 @@ def masks(methods: Sequence[Method], figure_key: str) -> Masks | None:
 
 def _logged_mean(method: Method, key: str) -> Cell | None:
     means = []
-    for run in method.runs:
+    for run in method.scored:
         values = [row[key] for row in run.training if key in row]
         if values:
             means.append(math.fsum(values) / len(values))

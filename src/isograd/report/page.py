@@ -11,15 +11,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from isograd.common.files import write_text
+from isograd.report.baseline import choose_baseline
+from isograd.report.benchmarks import benchmark_tables
 from isograd.report.colors import BASE, SLOTS
 from isograd.report.comparison import Group
 from isograd.report.comparison_tables import TextTable, group_tables
-from isograd.report.cosines import cosine_panel
+from isograd.report.cosines import cosine_panel, unread_cosines
 from isograd.report.examples import sets_side_by_side
 from isograd.report.figures import accuracy_panel
 from isograd.report.layers import collapsed_layers, consistency_panel, distances_by_layer, masks
 from isograd.report.panels import REINFORCED, TRAINED, domain_panels, log_panels
-from isograd.report.runs import POOLINGS, read_runs
+from isograd.report.runs import LAYER_POOLINGS, POOLINGS, read_runs
 from isograd.report.scatter import scatter_panel
 from isograd.report.slips import SLIPS, slip_counts
 from isograd.report.summary import Method, chance_level, describe_split, group_runs, split_order
@@ -41,6 +43,7 @@ def build_report(
     title: str = "Distilled students compared",
     baseline: str | None = None,
     threshold: float | None = None,
+    benchmarks: Sequence[Path] = (),
 ) -> Path:
     """Write one HTML page that compares runs.
 
@@ -52,20 +55,22 @@ def build_report(
         output: the file to write; its folder is made if need be, an old file is replaced whole.
         title: the page's heading.
         baseline: label of the method that the others are compared with, which brings the tables of a comparison too;
-            by default ERM, if there is one, and of its tables the costs alone.
+            by default ERM, else the first trained method with scores, and of these tables the costs alone.
         threshold: the reward that reinforcement learning is to reach, for the tables of a comparison.
+        benchmarks: folders that ``isograd evaluate --tasks`` wrote (format: :mod:`isograd.report.benchmarks`), whose
+            scores and paired differences stand in tables of their own.
 
     Returns:
         ``output`` as a path.
 
     Raises:
-        UserError: no folders, a folder without ``run.json``, a file that does not hold what its format asks for, or
-            two scored runs of one label with the same seed.
+        UserError: no folders, a folder without ``run.json`` (``results.json``), a file that does not hold what its
+            format asks for, two scored runs of one label with the same seed, or a baseline that no run is labelled.
     """
     runs = read_runs(run_dirs)
     methods = group_runs(runs)
     splits = split_order(methods)
-    base = next((m for m in methods if (m.label == baseline if baseline else m.is_erm) and m.scored), None)
+    base, chosen = choose_baseline(methods, baseline)
     judged = verdict(methods, base)
     page = environment().get_template("page.html.j2")
     text = page.render(
@@ -74,7 +79,7 @@ def build_report(
         headline=headline(methods),
         verdict=judged,
         findings=guessing(methods, splits) if judged else findings(methods),
-        notices=notices(methods),
+        notices=[*([chosen] if chosen else []), *notices(methods)],
         methods=methods,
         erm=base,
         rivals=_rivals(methods, base, splits),
@@ -82,6 +87,7 @@ def build_report(
         if base and baseline
         else [],
         costs=_costs(methods, base),
+        benchmarks=benchmark_tables([Path(folder) for folder in benchmarks]),
         runs=runs,
         splits=[(split, describe_split(split)) for split in splits],
         bars=[
@@ -97,7 +103,7 @@ def build_report(
         ),
         poolings=POOLINGS,
         by_layer=_drawn(
-            (title, consistency_panel(methods, pooling, f"lcs-{pooling}")) for pooling, title in POOLINGS.items()
+            (title, consistency_panel(methods, pooling, f"lcs-{pooling}")) for pooling, title in LAYER_POOLINGS.items()
         ),
         distances=distances_by_layer(methods),
         collapsed=collapsed_layers(methods),
@@ -107,6 +113,7 @@ def build_report(
         if any("reward" in r for run in runs for r in run.training)
         else [],
         cosines=_drawn((method, cosine_panel(method, f"cosines-{method.index}")) for method in methods),
+        unread=unread_cosines(methods),
         masks=masks(methods, "mask-layers"),
         slip_names=SLIPS,
         slips=slip_counts(methods),

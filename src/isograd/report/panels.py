@@ -26,7 +26,7 @@ TRAINED: Final[Wanted] = (
     ("loss", "loss, all domains", "", ()),
     ("consistency", "isomer consistency term", "", ()),
     ("grad_norm", "gradient norm", "before clipping", ()),
-    ("conflict", "conflict rate", "share of entries on whose sign the domains do not all agree", ()),
+    ("conflict", "conflict rate", "share of entries that one domain pushes up and another down", ()),
     ("mask/mean", "share that the mask lets through", "mean over entries that have a gradient", ()),
 )
 REINFORCED: Final[Wanted] = (

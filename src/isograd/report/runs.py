@@ -11,54 +11,27 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import Field
 
 from isograd.common.errors import UserError
 from isograd.common.files import read_json
+from isograd.report.reading import Interval, MaybeRate, Name, Number, Rate, Record, cleaned_object, validated
 
-__all__ = ["POOLINGS", "Distance", "Example", "Run", "SplitScore", "read_run", "read_runs"]
+__all__ = ["LAYER_POOLINGS", "POOLINGS", "Distance", "Example", "Run", "SplitScore", "read_run", "read_runs"]
 
 POOLINGS: Final = {"mean": "mean over tokens", "last": "last token"}
-"""The poolings of representations that are shown, with their titles."""
+"""The poolings of representations that every measured run has, with their titles."""
+LAYER_POOLINGS: Final = {**POOLINGS, "spans": "aligned spans"}
+"""Those that are shown by layer; sets without aligned spans have none of the last."""
 
-_Model = TypeVar("_Model", bound=BaseModel)
-
-# Characters that XML forbids or UTF-8 cannot hold: a model may emit anything.
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-
-
-def _finite_or_none(value: Any) -> Any:
-    """NaN and infinity stand for "not known" in numbers that may be absent."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+_MEND = "write the run folder again, or leave it out"
 
 
-def _interval_or_none(value: Any) -> Any:
-    if isinstance(value, list) and any(_finite_or_none(bound) is None for bound in value):
-        return None
-    return value
-
-
-def _one_line(value: Any) -> Any:
-    return " ".join(value.split()) if isinstance(value, str) else value
-
-
-Rate = Annotated[float, Field(ge=0, le=1)]
-MaybeRate = Annotated[Rate | None, BeforeValidator(_finite_or_none)]
-Number = Annotated[float | None, BeforeValidator(_finite_or_none)]
-Interval = Annotated[tuple[float, float] | None, BeforeValidator(_interval_or_none)]
-Name = Annotated[str, StringConstraints(min_length=1), BeforeValidator(_one_line)]
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class DomainScore(_Record):
+class DomainScore(Record):
     """Scores of one domain in one split; rates in [0, 1]."""
 
     n: int
@@ -66,7 +39,7 @@ class DomainScore(_Record):
     chain_accuracy: Rate | None = None
 
 
-class SplitScore(_Record):
+class SplitScore(Record):
     """Scores of one split; rates in [0, 1], intervals as (low, high). ``chance`` is the accuracy of guessing."""
 
     n: int
@@ -76,18 +49,25 @@ class SplitScore(_Record):
     accuracy_ci: Interval = None
     chain_accuracy: Rate | None = None
     chain_accuracy_ci: Interval = None
-    by_domain: dict[str, DomainScore] = {}
+    by_domain: dict[str, DomainScore] = Field(default_factory=dict)
 
 
-class Distance(_Record):
-    """Mean distance of representations within isomer sets (the LCS: smaller is more consistent) and between sets.
-
-    ``collapsed``: different problems have nearly the same representation, so that a small distance says nothing.
-    """
+class Sides(Record):
+    """One number within isomer sets and between them."""
 
     within: Number = None
     between: Number = None
+
+
+class Distance(Sides):
+    """Mean cosine distance of representations within isomer sets (the LCS: smaller is more consistent) and between.
+
+    ``collapsed``: different problems have nearly the same representation, so that a small distance says nothing.
+    ``cka`` holds 1 - CKA of the same representations.
+    """
+
     collapsed: bool = False
+    cka: Sides = Sides()
 
     @property
     def ratio(self) -> float | None:
@@ -97,24 +77,25 @@ class Distance(_Record):
         return self.within / self.between
 
 
-class _Poolings(_Record):
+class _Poolings(Record):
     mean: Distance = Distance()
     last: Distance = Distance()
+    spans: Distance = Distance()
 
 
 class _Lcs(_Poolings):
     layer: str | int | None = None
     n_sets: int | None = None
-    by_layer: dict[int, _Poolings] = {}
+    by_layer: dict[int, _Poolings] = Field(default_factory=dict)
 
 
-class _Metrics(_Record):
+class _Metrics(Record):
     format: Literal[1]
     splits: dict[str, SplitScore]
     lcs: _Lcs = _Lcs()
 
 
-class Example(_Record):
+class Example(Record):
     """One problem put to one student."""
 
     set_id: str
@@ -130,7 +111,7 @@ class Example(_Record):
     chain_correct: bool | None = None
 
 
-class Run(_Record):
+class Run(Record):
     """One run folder. ``seconds`` is the wall time of training, ``step_seconds`` the median of its steps,
     ``peak_memory_bytes`` the most memory it held; ``training`` holds the finite numbers of each step.
     """
@@ -141,10 +122,10 @@ class Run(_Record):
     seed: int
     status: Literal["finished", "failed", "running"]
     error: str | None = None
-    config: dict[str, Any] = {}
+    config: dict[str, Any] = Field(default_factory=dict)
     config_hash: str = ""
-    versions: dict[str, Any] = {}
-    machine: dict[str, Any] = {}
+    versions: dict[str, Any] = Field(default_factory=dict)
+    machine: dict[str, Any] = Field(default_factory=dict)
     steps: int | None = None
     seconds: Number = None
     step_seconds: Number = None
@@ -213,14 +194,14 @@ def read_run(folder: Path) -> Run:
     """
     if not (folder / "run.json").is_file():
         raise UserError(f"{folder / 'run.json'}: no such file; name run folders, each with a run.json")
-    record = _object(read_json(folder / "run.json"), folder / "run.json")
-    run = _validated(Run, _without(record, "metrics", "training", "examples"), folder / "run.json")
+    record = cleaned_object(read_json(folder / "run.json"), folder / "run.json")
+    run = validated(Run, _without(record, "metrics", "training", "examples"), folder / "run.json", _MEND)
     extra: dict[str, Any] = {}
     metrics = folder / "metrics.json"
     if metrics.is_file():
-        extra["metrics"] = _validated(_Metrics, _object(read_json(metrics), metrics), metrics)
+        extra["metrics"] = validated(_Metrics, cleaned_object(read_json(metrics), metrics), metrics, _MEND)
     extra["training"] = tuple(_step(row, place) for place, row in _lines(folder / "training.jsonl"))
-    extra["examples"] = tuple(_validated(Example, row, place) for place, row in _lines(folder / "examples.jsonl"))
+    extra["examples"] = tuple(validated(Example, row, place, _MEND) for place, row in _lines(folder / "examples.jsonl"))
     return run.model_copy(update=extra)
 
 
@@ -241,7 +222,7 @@ def _lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
             if number == len(lines):
                 break
             raise UserError(f"{place}: not valid JSON ({error}); mend or remove the line") from None
-        rows.append((place, _object(value, place)))
+        rows.append((place, cleaned_object(value, place)))
     return rows
 
 
@@ -256,31 +237,5 @@ def _step(row: dict[str, Any], place: str) -> dict[str, float]:
     return numbers
 
 
-def _object(value: Any, place: str | Path) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise UserError(f"{place}: holds {type(value).__name__}, need a JSON object")
-    cleaned: dict[str, Any] = _clean(value)
-    return cleaned
-
-
-def _clean(value: Any) -> Any:
-    if isinstance(value, str):
-        return _UNPRINTABLE.sub("\ufffd", value)
-    if isinstance(value, list):
-        return [_clean(item) for item in value]
-    if isinstance(value, dict):
-        return {_clean(key): _clean(item) for key, item in value.items()}
-    return value
-
-
 def _without(record: dict[str, Any], *keys: str) -> dict[str, Any]:
     return {key: value for key, value in record.items() if key not in keys}
-
-
-def _validated(model: type[_Model], record: dict[str, Any], place: str | Path) -> _Model:
-    try:
-        return model.model_validate(record)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(map(str, first["loc"]))
-        raise UserError(f"{place}: {field}: {first['msg']}; write the run folder again, or leave it out") from None

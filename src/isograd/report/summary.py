@@ -139,9 +139,11 @@ class Method:
         return None if self.base else self.over_seeds(lambda run: run.seconds)
 
     def time_ratio(self, other: Method) -> float | None:
-        """Mean training time over that of ``other``."""
-        mine, theirs = self.seconds(), other.seconds()
-        return mine.mean / theirs.mean if mine and theirs and theirs.mean > 0 else None
+        """Training time over that of ``other``, mean over common seeds; the untrained student has none."""
+        if self.base or other.base:
+            return None
+        cell = self.paired(other, lambda run: run.seconds or None, lambda mine, theirs: mine / theirs)
+        return None if cell is None else cell.mean
 
     def paired(
         self,

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
-from isograd.report.runs import Run
+from isograd.report.certainty import Judged, Value, judge
 from isograd.report.summary import Cell, Method, describe_split, split_order
 from isograd.report.words import SEEDS_FOR_A_CLAIM, listed, number_word
 
-__all__ = ["Verdict", "student_p", "verdict"]
+__all__ = ["Verdict", "verdict"]
 
-LEVEL: Final = 0.05
-"""A difference is called certain below this p-value."""
 _MOST_NAMES = 4
-
-Value = Callable[[Run], float | None]
 
 
 @dataclass(frozen=True)
@@ -31,10 +26,12 @@ class Verdict:
 def verdict(methods: Sequence[Method], base: Method | None) -> Verdict | None:
     """Say who won against ``base``, split by split, on the seeds that both have.
 
-    A difference is certain where at least five common seeds agree that it is not zero: the two-sided p-value of
-    Student's paired t test, times the number of methods that could have won (Bonferroni), is below 0.05. The intervals
-    are the page's own (percentile bootstrap over seeds), which are too narrow with few seeds and do not count that the
-    winner was chosen among many: they alone make nothing certain.
+    Every rival is judged. A difference is certain where at least five common seeds agree that it is not zero: the
+    two-sided p-value of Student's paired t test (of the exact sign-flip test where all differences are equal), times
+    the number of rivals compared (Bonferroni), is below 0.05. The intervals are the page's own (percentile bootstrap
+    over seeds), which are too narrow with few seeds and do not count that the winner was chosen among many: they alone
+    make nothing certain. The best of the certain winners leads; without one the best mean of at least five seeds, then
+    of several, then of one. A higher mean than the leader's is told beside it.
 
     Returns:
         None where there is no baseline, or nothing to set against it.
@@ -61,81 +58,55 @@ def verdict(methods: Sequence[Method], base: Method | None) -> Verdict | None:
 
 def _contest(rivals: Sequence[Method], base: Method, value: Value) -> str:
     """One line on one number; empty where no rival shares a seed with the baseline."""
-    differences = [(method, cell) for method in rivals if (cell := method.paired(base, value)) is not None]
-    if not differences:
+    judged = judge(rivals, base, value)
+    if not judged:
         return ""
-    best, gain = max(differences, key=lambda pair: pair[1].mean)
-    mine = best.paired(base, value, lambda own, _: own)
-    theirs = best.paired(base, value, lambda _, other: other)
+    lead = max(judged, key=lambda rival: rival.rank)
+    mine = lead.method.paired(base, value, lambda own, _: own)
+    theirs = lead.method.paired(base, value, lambda _, other: other)
     if mine is None or theirs is None:
         return ""
+    label, gain = lead.method.label, lead.gain
     scores = f"{100 * mine.mean:.1f}% against {100 * theirs.mean:.1f}%, {_points(gain)} on {_seeds(gain.n)}"
-    sure = _certainty(gain, len(differences))
+    higher = [rival for rival in judged if rival.gain.mean > max(gain.mean, 0)]
+    enough = f"{number_word(SEEDS_FOR_A_CLAIM)} seeds or more" if lead.enough else "several seeds"
+    among = f" on {enough}" if higher else ""
     if gain.mean <= 0:
-        text = f"nothing beat {base.label}. The nearest is {best.label}: {scores}."
+        text = f"nothing beat {base.label}{among}. The nearest is {label}: {scores}."
     elif gain.n == 1:
-        text = f"{best.label} is ahead of {base.label}, {scores}. One seed makes nothing certain."
-    elif sure is None:
-        text = f"nothing can be told apart from {base.label}. {best.label} has the best mean: {scores}."
-    elif sure.startswith("certain"):
-        text = f"{best.label} won against {base.label}: {scores}; {sure}."
+        text = f"{label} is ahead of {base.label}, {scores}. One seed makes nothing certain."
+    elif lead.wins:
+        text = f"{label} won against {base.label}: {scores}; {lead.said()}."
+    elif lead.above:
+        text = f"{label} is ahead of {base.label}, {scores}; {lead.said()}."
     else:
-        text = f"{best.label} is ahead of {base.label}, {scores}; {sure}."
-    if gain.mean > 0 and sure is not None:
-        text += _close_seconds(best, [method for method, _ in differences], value)
-    return text + _losers(base, differences)
+        text = f"nothing is told apart from {base.label} with certainty. {label} has the best mean{among}: {scores}."
+    told = [lead, *higher]
+    if lead.wins:
+        winners = [rival for rival in judged if rival.wins and rival is not lead]
+        text += f" Certain too: {_names([rival.method.label for rival in winners])}." if winners else ""
+    if higher:
+        text += f" Higher mean, but not certain: {_names([_short(rival) for rival in higher])}."
+    if gain.mean > 0 and (lead.above or gain.n == 1):
+        text += _close_seconds(lead, [rival for rival in judged if rival not in told], value)
+    else:
+        above = [rival.method.label for rival in judged if rival.above and rival not in told]
+        text += f" Interval wholly above {base.label}, but not certain: {_names(above)}." if above else ""
+    below = [rival.method.label for rival in judged if rival.below]
+    return text + (f" Interval wholly below {base.label}: {_names(below)}." if below else "")
 
 
-def _certainty(gain: Cell, choices: int) -> str | None:
-    """Whether a difference is certain, in words; None where the bootstrap interval itself holds zero."""
-    if gain.interval is None or gain.sd is None or gain.interval[0] <= 0 <= gain.interval[1]:
-        return None
-    p = min(1.0, choices * student_p(gain))
-    among = f", allowing for {choices} methods" if choices > 1 else ""
-    said = f"paired t test, p {'< 0.001' if p < 0.001 else f'= {p:.2g}'}{among}"
-    if gain.n < SEEDS_FOR_A_CLAIM:
-        return f"not certain, {number_word(gain.n)} seeds are too few ({said})"
-    return f"certain ({said})" if p < LEVEL else f"not certain ({said})"
+def _short(rival: Judged) -> str:
+    return f"{rival.method.label} ({_points(rival.gain)} on {_seeds(rival.gain.n)})"
 
 
-def student_p(gain: Cell) -> float:
-    """Two-sided p-value of Student's t test that the mean of ``n`` paired differences is zero.
-
-    For whole degrees of freedom the distribution is a finite sum (Abramowitz and Stegun, 26.7.3 and 26.7.4).
-
-    Returns:
-        The p-value in [0, 1]; 1 for fewer than two differences, or where they do not vary, which says nothing.
-    """
-    if gain.n < 2 or not gain.sd:
-        return 1.0
-    freedom = gain.n - 1
-    angle = math.atan(abs(gain.mean) / (gain.sd / math.sqrt(gain.n)) / math.sqrt(freedom))
-    odd = freedom % 2
-    term = math.cos(angle) if odd else 1.0
-    total = 0.0
-    for k in range(freedom // 2):
-        total += term
-        factor = (2 * k + 2) / (2 * k + 3) if odd else (2 * k + 1) / (2 * k + 2)
-        term *= factor * math.cos(angle) ** 2
-    within = math.sin(angle) * total
-    return 1 - (2 / math.pi * (angle + within) if odd else within)
-
-
-def _close_seconds(best: Method, others: Sequence[Method], value: Value) -> str:
+def _close_seconds(lead: Judged, others: Sequence[Judged], value: Value) -> str:
     close = []
-    for method in others:
-        lag = None if method is best else best.paired(method, value)
+    for rival in others:
+        lag = lead.method.paired(rival.method, value)
         if lag is not None and (lag.interval is None or lag.interval[0] <= 0):
-            close.append(method.label)
-    if not close:
-        return ""
-    return f" Not told apart from it: {_names(close)}."
-
-
-def _losers(base: Method, differences: Sequence[tuple[Method, Cell]]) -> str:
-    """The methods that the bootstrap interval puts below the baseline."""
-    below = [method.label for method, cell in differences if cell.interval is not None and cell.interval[1] < 0]
-    return f" Interval wholly below {base.label}: {_names(below)}." if below else ""
+            close.append(rival.method.label)
+    return f" Not told apart from {lead.method.label}: {_names(close)}." if close else ""
 
 
 def _names(labels: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections import Counter
@@ -21,6 +22,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 _SHOWN: Final = (
     "method",
+    "method_params",
     "loss_type",
     "learning_rate",
     "lr_scheduler_type",
@@ -29,6 +31,8 @@ _SHOWN: Final = (
     "gradient_accumulation_steps",
 )
 """Settings told of every run, beside those that its configuration gives."""
+_CONSISTENCY: Final = ("consistency", "consistency_weight", "consistency_at", "consistency_start", "consistency_ramp")
+"""Those of a run with the isomer-consistency term."""
 _WORDS: Final = frozenset(
     {
         "method",
@@ -49,23 +53,31 @@ _WORDS: Final = frozenset(
 
 _LIMITS: Final = """- Nothing but what the tables show was measured; safety was not.
 - The table is of one seed. Differences between methods need several.
-- Isomer sets are short problems of one form. They say little about other tasks, and nothing about other languages.
-- A low distance within sets says nothing by itself: read it beside the distance between sets and beside accuracy.
+"""
+_LIMITS_OF_SETS: Final = """- Isomer sets are short problems of one form. They say little about other tasks, and \
+nothing about other languages.
+"""
+_LIMITS_OF_LCS: Final = """- A low distance within sets says nothing by itself: read it beside the distance between \
+sets and beside accuracy.
 """
 
 
-def card_facts(config: Mapping[str, Any], arguments: Any, dataset: Any) -> dict[str, Any]:
+def card_facts(config: Mapping[str, Any], arguments: Any, dataset: Any, method: Any = None) -> dict[str, Any]:
     """What a card tells that no other part of ``run.json`` holds; free of paths.
 
     Args:
         config: the run's.
         arguments: the trainer's.
         dataset: the rows that it trained on, with the columns ``domain``, ``set_id`` and ``family`` if there are.
+        method: the gradient method that was built, a dataclass, if there is one: its fields are all told, defaults too.
     """
     model = config["model"]
     hub = model != BUILT_IN and _HUB_ID.fullmatch(model) and not Path(model).exists()
-    names = dict.fromkeys([*(name for name in _SHOWN if hasattr(arguments, name)), *config["training"]])
+    shown = [*_SHOWN, *(_CONSISTENCY if getattr(arguments, "consistency", None) else ())]
+    names = dict.fromkeys([*(name for name in shown if hasattr(arguments, name)), *config["training"]])
     settings = {name: getattr(arguments, name) for name in names}
+    if method is not None:
+        settings["method_params"] = {field.name: getattr(method, field.name) for field in dataclasses.fields(method)}
     counts = {name: Counter(dataset[name]) for name in ("domain", "family", "set_id") if name in dataset.column_names}
     sources = [source if isinstance(source, Mapping) else {"path": source} for source in config["data"]]
     return {
@@ -81,7 +93,7 @@ def card_facts(config: Mapping[str, Any], arguments: Any, dataset: Any) -> dict[
 
 
 def _may_be_told(name: str, value: Any) -> bool:
-    return isinstance(value, int | float) or (name in _WORDS and value is not None)
+    return isinstance(value, int | float) or (name in _WORDS and value not in (None, {}))
 
 
 def _plain(value: Any) -> Any:
@@ -151,7 +163,7 @@ Versions: {", ".join(f"{as_text(name)} {as_text(number)}" for name, number in re
 {_results(metrics)}
 ## Limits
 
-{_LIMITS}
+{_limits(facts, metrics)}
 ## How to load and merge
 
 ```python
@@ -160,6 +172,13 @@ Versions: {", ".join(f"{as_text(name)} {as_text(number)}" for name, number in re
 """
     # Reading it back is the check.
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}"))
+
+
+def _limits(facts: Mapping[str, Any], metrics: Mapping[str, Any] | None) -> str:
+    """What holds of this adapter: not every one was trained on isomer sets, or measured on them."""
+    if metrics is None:
+        return _LIMITS + (_LIMITS_OF_SETS if facts["sets"] is not None else "")
+    return _LIMITS + _LIMITS_OF_SETS + _LIMITS_OF_LCS
 
 
 def _eval_result(name: str, split: Mapping[str, Any]) -> EvalResult:

@@ -119,6 +119,6 @@ def train_adapter(
     adapter.save_pretrained(output / "adapter")
     tokenizer.save_pretrained(output / "adapter")
     # In place of PEFT's, which knows nothing of the run and names local folders.
-    record["card"] = card_facts(record["config"], trainer.args, trainer.train_dataset)
+    record["card"] = card_facts(record["config"], trainer.args, trainer.train_dataset, getattr(trainer, "method", None))
     write_card(output, record)
     return False

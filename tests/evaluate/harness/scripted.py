@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import torch
 from lm_eval.api.model import LM
 
 REAL = Path(__file__).resolve().parents[4] / "shared" / "data"
@@ -19,6 +21,8 @@ class Scripted(LM):
         super().__init__()
         self.say = say
         self.asked = 0
+        # Where the real one would be.
+        self.model = SimpleNamespace(dtype=torch.float32, device="cpu")
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         self.asked += len(requests)

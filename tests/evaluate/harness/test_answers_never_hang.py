@@ -11,7 +11,7 @@ import pytest
 
 from isograd.common.mathematics import LATE, MathWorker
 from isograd.common.seeding import named_random
-from isograd.evaluate.harness.reading import last_boxed, read_label, read_number, read_text
+from isograd.evaluate.harness.reading import last_boxed, only_number, read_label, read_number, read_text
 from isograd.evaluate.harness.scoring import by_letter, by_maths, by_number, by_words, mathematically_equal
 
 MOST = 5.0
@@ -124,6 +124,14 @@ def test_readers_never_raise_and_find_what_is_there() -> None:
         text = fuzzed(number)
         for found in (last_boxed(text), read_text(text), read_number(text), read_label(text, ["yes", "no"])):
             assert found is None or found
+        only_number(text)
+
+
+@pytest.mark.parametrize("piece", ["1,000", "1 1/", "-", "- 7", "$1.", "m2 ", "a", "7 x", "\u0663", "=1", "1e9"])
+def test_a_long_line_of_numbers_takes_no_time(piece: str) -> None:
+    start = time.perf_counter()
+    only_number(piece * 20_000)
+    assert time.perf_counter() - start < MOST
 
 
 @pytest.fixture

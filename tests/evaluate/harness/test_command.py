@@ -71,7 +71,7 @@ def test_its_options_are_these() -> None:
     }
 
 
-def test_a_run_and_its_base(tmp_path: Path, isograd, run_folder: Path) -> None:
+def test_a_run_and_its_base(tmp_path: Path, isograd, run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     output = tmp_path / "out"
     settings = ("--data-dir", INVENTED, "--limit", "2", "--max-new-tokens", "4", "-o", output)
     done = isograd("evaluate", run_folder, "--base", "--tasks", "reclor,iga", *settings)
@@ -79,18 +79,22 @@ def test_a_run_and_its_base(tmp_path: Path, isograd, run_folder: Path) -> None:
     results = json.loads((output / "results.json").read_text())
     assert [model["label"] for model in results["models"]] == ["builtin", str(run_folder)]
     assert [(row["benchmark"], row["n"]) for row in results["scores"]] == [*[("reclor", 2)] * 2, *[("math", 14)] * 2]
-    assert results["left_out"] == ["gsm8k", "logiqa2"]
-    assert "Left out, no local file: gsm8k, logiqa2" in done.told
+    assert results["left_out"] == ["gsm8k: no local file", "logiqa2: no local file"]
+    assert "Left out: gsm8k: no local file\nLeft out: logiqa2: no local file" in done.told
     assert "Differences on the same documents" in done.told
     assert str(output / "results.md") in done.told
     table = (output / "results.md").read_text()
+    assert "Left out:\n\n- gsm8k: no local file\n- logiqa2: no local file\n" in table
     assert "| reclor | builtin | 2 |" in table
     assert len((output / "scores.csv").read_text().splitlines()) == 5
     assert len((output / "differences.csv").read_text().splitlines()) == 3
     # The adapter's folder is another name for the same model: nothing is generated again.
+    from isograd.evaluate.harness.store import StoredModel
+
+    monkeypatch.setattr(StoredModel, "_ask", lambda *_: pytest.fail("asked again"))
     adapter = run_folder / "adapter"
     again = isograd("evaluate", adapter, "--tasks", "reclor", *settings)
-    assert again.status == 0
+    assert again.status == 0, again.errors
     known = json.loads((output / "results.json").read_text())
     assert known["models"][0]["fingerprint"] == results["models"][1]["fingerprint"]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from isograd.evaluate.harness.reading import last_boxed, read_label, read_number, read_text
-from isograd.evaluate.harness.scoring import by_maths, by_number, by_words
+from isograd.evaluate.harness.scoring import by_letter, by_maths, by_number, by_words
 
 
 @pytest.mark.parametrize(
@@ -97,6 +99,98 @@ def test_a_label_that_begins_another() -> None:
 )
 def test_decimals_of_word_problems(text: str, right: bool) -> None:
     assert by_number({"gold": "32.5"}, [text]) == {"accuracy": float(right)}
+
+
+@pytest.mark.parametrize(
+    ("answer", "numbers"),
+    [
+        ("4 cups", ["4"]),
+        ("64 cookies", ["64"]),
+        ("6 fish", ["6"]),
+        ("3 bolts.", ["3"]),
+        ("240 miles per hour", ["240"]),
+        ("460 per week", ["460"]),
+        ("**4 cups**", ["4"]),
+        ("60 miles/hour", ["60"]),
+        ("150 cm^2", ["150"]),
+        ("150 m²", ["150"]),
+        ("John has 14 apples left.", ["14"]),
+        ("the 12th", ["12"]),
+        ("3 dozen", ["3"]),
+        ("2 + 2 = 4 cups", ["4"]),
+        ("4 cups = 32 ounces", ["32"]),
+        ("1,000 cookies", ["1000"]),
+        ("$18.00", ["18"]),
+        ("$1,018.00 a week", ["1018"]),
+        ("-4 degrees", ["-4"]),
+        ("- 4 degrees", ["-4"]),
+        ("\u22124 degrees", ["-4"]),
+        ("-$4 a day", ["-4"]),
+        ("in total - 4 cups", ["4"]),
+        (".5 cups", ["0.5"]),
+        ("3/4 cup", ["0.75"]),
+        ("1 1/2", ["1.5"]),
+        ("1 1/2 cups", ["1.5"]),
+        # A share may be meant either way.
+        ("3.5%", ["3.5", "0.035"]),
+        # Two numbers, ranges, clocks: none of them is the answer.
+        ("4 or 5 cups", []),
+        ("3-4 cookies", []),
+        ("3 to 4 cookies", []),
+        ("4 cups (32 ounces)", []),
+        ("2:30 pm", []),
+        ("1,2 cups", []),
+        ("1.000.000 cups", []),
+        ("1/0 cups", []),
+        # Words and signs that make another number of it.
+        ("1.5 thousand dollars", []),
+        ("2 and a half cups", []),
+        ("2\u00bd cups", []),
+        ("5\u00b2 cups", []),
+        ("5 squared apples", []),
+        ("not 7 cups", []),
+        ("less than 5 cups", []),
+        ("the square root of 3 cups", []),
+        ("sqrt 3", []),
+        ("3\u03c0 cups", []),
+        ("3x", []),
+        ("1e3 cups", []),
+    ],
+)
+def test_numbers_with_units(answer: str, numbers: list[str]) -> None:
+    # Every number that may be seen in the text, with either sign, and no other.
+    seen = {found for found in re.findall(r"\d+", answer) if int(found)}
+    for gold in sorted({*numbers, *seen, *(f"-{found}" for found in seen)}):
+        right = {"accuracy": float(gold in numbers)}
+        assert by_number({"gold": gold}, [f"It takes 9 steps.\nAnswer: {answer}"]) == right, gold
+
+
+def test_a_number_with_its_unit_after_the_other_marks() -> None:
+    for text in ("#### 3 bolts", "The answer is 3 bolts.", "\\boxed{3 bolts}", "\\boxed{3\\text{ bolts}}"):
+        assert by_number({"gold": "3"}, [text]) == {"accuracy": 1.0}
+        assert by_number({"gold": "4"}, [text]) == {"accuracy": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "letter"),
+    [
+        ("Answer: A\nNo: \\boxed{B}", "B"),
+        ("\\boxed{A}\nAnswer: B", "B"),
+        ("Answer: A\n#### B", "B"),
+        ("#### B", "B"),
+        ("Answer: A\nThe answer is (B).", "B"),
+        ("Answer:\n**B**", "B"),
+        ("Answer: $\\boxed{\\text{B}}$", "B"),
+        ("Answer: B) it rains", "B"),
+        ("So the final answer: B", "B"),
+        ("(b)", "B"),
+        ("Answer: B\nThe answer is not given.", None),
+        ("Answer: Bread", None),
+    ],
+)
+def test_letters_are_read_at_the_same_marks(text: str, letter: str | None) -> None:
+    assert by_letter({"gold": "B"}, [text]) == {"accuracy": float(letter == "B")}
+    assert by_letter({"gold": "A"}, [text]) == {"accuracy": 0.0}
 
 
 def test_maths_without_a_mark_and_words_without_labels() -> None:

@@ -13,20 +13,20 @@ from scripted import INVENTED, Scripted
 
 from isograd.common.errors import UserError
 from isograd.evaluate.benchmarks import measure
-from isograd.evaluate.harness.documents import RELATIONS, folio
+from isograd.evaluate.harness.documents import RELATIONS, folio, gsm8k, legalbench
 from isograd.evaluate.harness.registry import BENCHMARKS, GROUPS, chosen, load_tasks
 
 
 def test_groups_and_names_each_once() -> None:
     found, left_out = chosen(["iga", "gsm8k", "medicine"])
     assert [benchmark.name for benchmark in found] == [*GROUPS["iga"], *GROUPS["medicine"]]
-    assert left_out == []
+    assert left_out == {}
 
 
 def test_of_a_group_what_has_no_file_is_left_out() -> None:
     found, left_out = chosen(["iga"], INVENTED)
     assert [benchmark.name for benchmark in found] == ["math", "reclor"]
-    assert left_out == ["gsm8k", "logiqa2"]
+    assert left_out == {"gsm8k": "no local file", "logiqa2": "no local file"}
     with pytest.raises(UserError, match=r"^gsm8k: neither .*gsm8k/sample\.jsonl nor .*gsm8k\.jsonl is there$"):
         chosen(["iga", "gsm8k"], INVENTED)
 
@@ -87,6 +87,27 @@ def test_both_spellings_of_folio_and_both_forms_of_its_premises() -> None:
     assert first["gold"] == second["gold"] == "Unknown"
     assert first["prompt"] == second["prompt"]
     assert (first["cluster"], second["cluster"]) == ("3", "1")
+
+
+def test_the_first_documents_are_of_as_many_kinds_as_there_are(tmp_path: Path) -> None:
+    rows = [
+        {"task": task, "index": str(i), "text": f"{task} {i}", "answer": "Yes"}
+        for task, n in (("b", 3), ("a", 1), ("c", 2))
+        for i in range(n)
+    ]
+    found = [document["prompt"].split("\n")[1] for document in legalbench(rows)]
+    assert [line.removeprefix("text: ") for line in found] == ["b 0", "a 0", "c 0", "b 1", "c 1", "b 2"]
+    templates = [{"question": f"{t}{i}?", "answer": "#### 1", "original_id": t} for t in (7, 3) for i in range(2)]
+    documents = [(document["prompt"], document["cluster"]) for document in gsm8k(templates)]
+    assert [(prompt[:2], cluster) for prompt, cluster in documents] == [
+        ("70", "7"),
+        ("30", "3"),
+        ("71", "7"),
+        ("31", "3"),
+    ]
+    # Documents without kinds stay in their order, and each is a cluster by its line.
+    plain = gsm8k([{"question": f"{i}?", "answer": "#### 1"} for i in range(3)])
+    assert [(document["prompt"][0], document["cluster"]) for document in plain] == [("0", "1"), ("1", "2"), ("2", "3")]
 
 
 def test_arc_with_number_labels_and_other_numbers_of_options(tmp_path: Path) -> None:

@@ -61,10 +61,14 @@ def test_tables() -> None:
     by_model = {"a|b": samples([1.0, 0.0]), "c": samples([0.0, 0.0])}
     scores = [{"benchmark": "x", "model": m, **score(s), "chance": None} for m, s in by_model.items()]
     gaps = [{"benchmark": "x", **gap} for gap in differences(by_model)]
-    table = as_markdown({"scores": scores, "differences": gaps, "left_out": ["y"]})
+    table = as_markdown({"scores": scores, "differences": gaps, "left_out": ["y: no | file"], "empty": []})
     assert "| x | a\\|b | 2 | 0.500 | [0.095, 0.905] | 0.354 | - |" in table
     assert "| x | c - a\\|b | -0.500 | [-1.000, +0.000] |" in table
-    assert "none of them: y." in table
+    assert table.endswith("\n\nLeft out:\n\n- y: no | file\n")
+    empty = [{"benchmark": "x", "model": "c", "n": 3}]
+    assert "- x, c: 3 answers of the server held no text;" in as_markdown(
+        {"scores": scores, "differences": gaps, "left_out": [], "empty": empty}
+    )
     rows = list(csv.DictReader(io.StringIO(as_csv(scores))))
     assert [(row["model"], float(row["accuracy"]), row["chance"]) for row in rows] == [("a|b", 0.5, ""), ("c", 0.0, "")]
     assert as_csv([]) == "\n"

@@ -79,10 +79,52 @@ def test_adapters_and_their_base(tmp_path: Path, subjects: list[Subject], monkey
 
 
 def test_another_batch_size_changes_no_response(tmp_path: Path, subjects: list[Subject]) -> None:
-    outputs = [tmp_path / "one", tmp_path / "four"]
+    outputs, results = [tmp_path / "one", tmp_path / "four"], []
     for output, size in zip(outputs, (1, 4), strict=True):
-        evaluate_benchmarks(subjects[:1], PLAN, output, backend=Backend(batch_size=size))
-    assert content(outputs[0]) == content(outputs[1])
+        results.append(evaluate_benchmarks(subjects[:1], PLAN, output, backend=Backend(batch_size=size)))
+    # It is told, and is no part of what tells one model or response from another.
+    assert [found["settings"].pop("batch_size") for found in results] == [1, 4]
+    assert results[0] == results[1]
+    assert (outputs[0] / "samples.jsonl").read_bytes() == (outputs[1] / "samples.jsonl").read_bytes()
+    (model,) = results[0]["models"]
+    assert model["dtype"] == "float32"
+    assert model["device"].partition(":")[0] in ("cpu", "cuda")
+
+
+def hub(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """A hub that gives the invented rows of these benchmarks and nothing else."""
+    import datasets
+
+    known = {"reclor": "metaeval/reclor", "math": "EleutherAI/hendrycks_math"}
+    files = {known[name]: name for name in names}
+
+    def load_dataset(path: str, *_: Any, **__: Any) -> Any:
+        if path not in files:
+            raise ConnectionError(f"no way\nto {path}")
+        lines = (INVENTED / f"{files[path]}.jsonl").read_text().split("\n")
+        rows = datasets.Dataset.from_list([json.loads(line) for line in lines if line])
+        return datasets.DatasetDict(dict.fromkeys(("test", "validation"), rows))
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+
+
+def test_of_a_group_what_the_hub_does_not_give_is_left_out(
+    tmp_path: Path, subjects: list[Subject], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub(monkeypatch, "reclor", "math")
+    monkeypatch.setattr(running, "open_model", lambda *_: Scripted(lambda *_: "Answer: A"))
+    results = evaluate_benchmarks(subjects[:1], Plan(("iga",)), tmp_path, backend=BACKEND)
+    assert [row["benchmark"] for row in results["scores"]] == ["math", "reclor"]
+    why = "cannot be loaded; ConnectionError: no way to {}; or give --data-dir"
+    lines = [f"gsm8k: {why.format('openai/gsm8k')}", f"logiqa2: {why.format('baber/logiqa2')}"]
+    assert results["left_out"] == lines
+    assert f"\n- {lines[0]}\n- {lines[1]}\n" in (tmp_path / "results.md").read_text()
+    # What is named itself must be there, and so must one of a group.
+    with pytest.raises(UserError, match=r"^gsm8k: cannot be loaded; ConnectionError: no way to openai/gsm8k"):
+        evaluate_benchmarks(subjects[:1], Plan(("iga", "gsm8k")), tmp_path, backend=BACKEND)
+    hub(monkeypatch)
+    with pytest.raises(UserError, match=r"^none of gsm8k, math, logiqa2, reclor can be had from the hub; gsm8k: cann"):
+        evaluate_benchmarks(subjects[:1], Plan(("iga",)), tmp_path, backend=BACKEND)
 
 
 def test_what_makes_a_model_another_one(tmp_path: Path, folders: dict[str, Path], subjects: list[Subject]) -> None:
@@ -101,6 +143,15 @@ def test_what_makes_a_model_another_one(tmp_path: Path, folders: dict[str, Path]
     (moved / "adapter_config.json").write_text(json.dumps(settings))
     assert fingerprint(replace(first, adapter=moved), BACKEND) != prints[1]
     assert fingerprint(base, Backend("vllm")) != prints[0]
+    # So is a vocabulary, and the code of a model if it may run.
+    copied = replace(base, model=str(tmp_path / "copied"))
+    shutil.copytree(folders["base"], copied.model)
+    assert fingerprint(copied, BACKEND) == prints[0]
+    (tmp_path / "copied" / "modeling.py").write_text("x = 1")
+    trusted = replace(copied, trust_remote_code=True)
+    assert fingerprint(copied, BACKEND) == prints[0] != fingerprint(trusted, BACKEND)
+    (tmp_path / "copied" / "merges.txt").write_text("a b")
+    assert fingerprint(copied, BACKEND) != prints[0]
     (moved / "adapter_model.safetensors").rename(moved / "adapter_model.bin")
     with pytest.raises(UserError, match=r"adapter_model\.safetensors is missing"):
         fingerprint(replace(first, adapter=moved), BACKEND)
@@ -236,6 +287,8 @@ def test_mistakes_are_told(tmp_path: Path, subjects: list[Subject]) -> None:
         evaluate_benchmarks(subjects[:1], PLAN, tmp_path / "file")
     with pytest.raises(UserError, match="pip install vllm"):
         evaluate_benchmarks(subjects[:1], PLAN, tmp_path, backend=Backend("vllm"))
+    with pytest.raises(UserError, match=r"backend vllm measures one model a call.*serve them"):
+        evaluate_benchmarks(subjects, PLAN, tmp_path, backend=Backend("vllm"))
     with pytest.raises(UserError, match="limit is 0"):
         Plan(("gsm8k",), limit=0)
     with pytest.raises(UserError, match="no such folder"):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
+import logging
+import sqlite3
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -67,28 +71,77 @@ def test_two_models_of_a_chat_server(tmp_path: Path, serve: Any, monkeypatch: py
     assert log.read_text().count('"received"') == 12
 
 
-def test_a_server_that_stumbles_is_asked_again(tmp_path: Path, serve: Any) -> None:
-    server = serve(ChatServer(first_option, Faults(script=("500", "", "429")), models=("plain",)))
-    results = evaluate_benchmarks(
-        [Subject("plain", "plain")], PLAN, tmp_path, backend=Backend("openai", server.url, batch_size=1)
-    )
-    assert results["scores"][0]["n"] == 6
+def kept(output: Path) -> list[Any]:
+    with contextlib.closing(sqlite3.connect(output / "responses.sqlite")) as database:
+        return [json.loads(text) for (text,) in database.execute("SELECT response FROM responses")]
 
 
-def test_a_server_that_gives_up_leaves_what_came(tmp_path: Path, serve: Any) -> None:
-    # Four answers, one batch, and then three refusals of the same request.
-    server = serve(ChatServer(first_option, Faults(script=("",) * 4 + ("500",) * 6), models=("plain",)))
-    backend = Backend("openai", server.url, batch_size=1)
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_a_server_that_stumbles_is_asked_again(
+    tmp_path: Path, serve: Any, caplog: pytest.LogCaptureFixture, batch_size: int
+) -> None:
+    # No request meets three of them, one at a time or all at once.
+    script = ("500", "error-200", "", "429", "no-choices", "")
+    server = serve(ChatServer(first_option, Faults(script=script), models=("plain",)))
+    backend = Backend("openai", server.url, batch_size=batch_size)
+    results = evaluate_benchmarks([Subject("plain", "plain")], PLAN, tmp_path, backend=backend)
+    assert results["scores"][0]["accuracy"] == pytest.approx(2 / 6)
+    assert results["empty"] == []
+    assert all(text.endswith("Answer: A") for text in kept(tmp_path))
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+@pytest.mark.parametrize(("fault", "batch_size"), [("500", 1), ("500", 8), ("error-200", 8)])
+def test_a_server_that_gives_up_leaves_what_came(
+    tmp_path: Path, serve: Any, caplog: pytest.LogCaptureFixture, fault: str, batch_size: int
+) -> None:
+    first = min(4 * batch_size, 6)
+    server = serve(ChatServer(first_option, Faults(script=("",) * first + (fault,) * 30), models=("plain", "good")))
+    backend = Backend("openai", server.url, batch_size=batch_size)
+    # At eight at a time one batch holds all documents, and it is the next model's that fails.
+    models = [Subject("plain", "plain"), Subject("good", "good")]
     with pytest.raises(
         UserError, match=r"^http://127.*: no answer for reclor; what came is kept, run again to go on: "
-    ):
-        evaluate_benchmarks([Subject("plain", "plain")], PLAN, tmp_path, backend=backend)
-    assert server.number <= 10
+    ) as caught:
+        evaluate_benchmarks(models, PLAN, tmp_path, backend=backend)
+    assert "\n" not in str(caught.value)
+    assert len(kept(tmp_path)) == first
+    del caught
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
     server.plan = Faults()
     before = server.number
+    results = evaluate_benchmarks(models, PLAN, tmp_path, backend=backend)
+    assert [row["n"] for row in results["scores"]] == [6, 6]
+    assert server.number - before == 12 - first
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_an_answer_without_text_is_wrong_and_not_kept(tmp_path: Path, serve: Any, batch_size: int) -> None:
+    server = serve(ChatServer(first_option, Faults(script=("null", "", "refusal")), models=("plain",)))
+    backend = Backend("openai", server.url, batch_size=batch_size)
     results = evaluate_benchmarks([Subject("plain", "plain")], PLAN, tmp_path, backend=backend)
-    assert results["scores"][0]["n"] == 6
-    assert server.number - before == 2
+    assert results["empty"] == [{"benchmark": "reclor", "model": "plain", "n": 2}]
+    assert "reclor, plain: 2 answers of the server held no text" in (tmp_path / "results.md").read_text()
+    assert len(kept(tmp_path)) == 4
+    results = evaluate_benchmarks([Subject("plain", "plain")], PLAN, tmp_path, backend=backend)
+    assert server.number == 8
+    assert (results["empty"], results["scores"][0]["accuracy"]) == ([], pytest.approx(2 / 6))
+
+
+def test_a_completions_server_that_gives_no_likelihoods(tmp_path: Path, serve: Any) -> None:
+    class Texts(_Completions):
+        logprobs = False
+
+    row = {"id": "0", "question": "Which?", "choices": {"text": ["7", "8"], "label": ["A", "B"]}, "answerKey": "A"}
+    (tmp_path / "arc_challenge.jsonl").write_text(json.dumps(row))
+    server = serve(ThreadingHTTPServer(("127.0.0.1", 0), Texts))
+    url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    backend = Backend("completions", url, tokenizer=str(student_path()), batch_size=8)
+    plan = Plan(("arc_challenge",), folder=tmp_path)
+    with pytest.raises(UserError, match=r"no answer for arc_challenge; .* a reply without 'logprobs'"):
+        evaluate_benchmarks([Subject("m", "m")], plan, tmp_path / "out", backend=backend)
 
 
 def test_a_chat_server_cannot_compare_likelihoods(tmp_path: Path) -> None:
@@ -117,6 +170,8 @@ def test_settings_that_do_not_fit(settings: dict[str, Any], message: str) -> Non
 class _Completions(BaseHTTPRequestHandler):
     """Echoes the prompt's tokens with log-probabilities by which the last of equally long options is best."""
 
+    logprobs = True
+
     def log_message(self, format: str, *args: Any) -> None:
         pass
 
@@ -124,9 +179,10 @@ class _Completions(BaseHTTPRequestHandler):
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         tokens = request["prompt"][0] if isinstance(request["prompt"][0], list) else request["prompt"]
         values = [None, *(-1.0 / (1 + token) for token in tokens[1:]), -1.0]
-        logprobs = {"token_logprobs": values, "top_logprobs": [{"x": 0.0}] * len(values)}
+        logprobs = {"token_logprobs": values, "top_logprobs": [{"x": 0.0}] * len(values)} if self.logprobs else None
         body = json.dumps({"choices": [{"index": 0, "text": "", "logprobs": logprobs}]}).encode()
         self.send_response(200)
+        self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

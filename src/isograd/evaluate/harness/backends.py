@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -12,7 +13,7 @@ from typing import Any, Final, Literal
 from isograd.common.errors import UserError
 from isograd.common.files import read_json
 
-__all__ = ["BACKENDS", "Backend", "Kind", "Subject", "fingerprint", "open_model"]
+__all__ = ["BACKENDS", "Backend", "Kind", "Subject", "UnreadableReplyError", "fingerprint", "open_model"]
 
 Kind = Literal["hf", "vllm", "openai", "completions"]
 BACKENDS: Final = ("hf", "vllm", "openai", "completions")
@@ -80,6 +81,10 @@ class Backend:
         return max(256, self.batch_size) if self.kind == "vllm" else 4 * self.batch_size
 
 
+class UnreadableReplyError(ValueError):
+    """A server's reply that holds no answer."""
+
+
 def fingerprint(subject: Subject, backend: Backend) -> str:
     """What tells this model from every other, 16 hexadecimal digits.
 
@@ -94,7 +99,7 @@ def fingerprint(subject: Subject, backend: Backend) -> str:
         parts["url"] = backend.url
     else:
         folder = Path(subject.model)
-        parts["model"] = _digest_of_folder(folder) if folder.is_dir() else [subject.model, _commit(subject)]
+        parts["model"] = _digest_of_folder(folder, subject) if folder.is_dir() else [subject.model, _commit(subject)]
         if subject.adapter is not None:
             settings = read_json(subject.adapter / "adapter_config.json")
             settings.pop("base_model_name_or_path", None)
@@ -107,8 +112,10 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _digest_of_folder(folder: Path) -> list[list[str]]:
-    files = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".json", ".model", ".jinja"))
+def _digest_of_folder(folder: Path, subject: Subject) -> list[list[str]]:
+    # Vocabularies and merges are .txt in older models.
+    suffixes = {".safetensors", ".json", ".model", ".jinja", ".txt", *([".py"] if subject.trust_remote_code else [])}
+    files = sorted(path for path in folder.iterdir() if path.suffix in suffixes)
     return [[path.name, _digest(path)] for path in files]
 
 
@@ -154,28 +161,66 @@ def open_model(subject: Subject, backend: Backend) -> Any:
             batch_size="auto",
             **_lora(subject.adapter),
         )
+    # They tell of every failed try, and of every request but the first that failed for good; that one is raised.
+    logging.getLogger("lm_eval.models.api_models").setLevel(logging.CRITICAL)
+    logging.getLogger("asyncio").addFilter(_is_other_news)
     if backend.kind == "openai":
-        return get_model("local-chat-completions")(
-            model=subject.model,
-            base_url=f"{backend.url.rstrip('/')}/chat/completions",
-            num_concurrent=backend.batch_size,
-            # The server cuts at its own end-of-text token.
-            eos_string="</s>",
+        return _checked(
+            get_model("local-chat-completions")(
+                model=subject.model,
+                base_url=f"{backend.url.rstrip('/')}/chat/completions",
+                num_concurrent=backend.batch_size,
+                # The server cuts at its own end-of-text token.
+                eos_string="</s>",
+            ),
+            "message",
         )
     try:
-        return get_model("local-completions")(
-            model=subject.model,
-            base_url=f"{backend.url.rstrip('/')}/completions",
-            num_concurrent=backend.batch_size,
-            tokenizer=backend.tokenizer or subject.model,
-            tokenizer_backend="huggingface",
-            max_length=1 << 20,
+        return _checked(
+            get_model("local-completions")(
+                model=subject.model,
+                base_url=f"{backend.url.rstrip('/')}/completions",
+                num_concurrent=backend.batch_size,
+                tokenizer=backend.tokenizer or subject.model,
+                tokenizer_backend="huggingface",
+                max_length=1 << 20,
+            ),
+            "text",
         )
     except (OSError, ValueError) as error:
         what = " ".join(str(error).split())
         raise UserError(
             f"the tokenizer of {subject.model!r} cannot be loaded; name it by --tokenizer: {what}"
         ) from None
+
+
+def _is_other_news(record: logging.LogRecord) -> bool:
+    # The harness gathers its requests with tqdm.
+    return not ("never retrieved" in record.getMessage() and "tqdm_asyncio" in record.getMessage())
+
+
+def _checked(model: Any, text: str) -> Any:
+    """Make a reply of status 200 without an answer in it an error, which is tried again like any other.
+
+    The harness takes such a reply for an empty answer, or fails on it in ways of its own. ``text`` is the field of a
+    choice that holds its text.
+    """
+    call, texts, likelihoods = model.model_call, model.parse_generations, model.parse_logprobs
+
+    def check(replies: Any, needed: str) -> Any:
+        for reply in replies if isinstance(replies, list) else [replies]:
+            choices = reply.get("choices") if isinstance(reply, dict) else None
+            if not isinstance(choices, list) or not choices or any(choice.get(needed) is None for choice in choices):
+                raise UnreadableReplyError(f"a reply without {needed!r}: {json.dumps(reply)[:200]}")
+        return replies
+
+    def model_call(messages: Any, *, generate: bool = True, **settings: Any) -> Any:
+        return check(call(messages, generate=generate, **settings), text if generate else "logprobs")
+
+    model.model_call = model_call
+    model.parse_generations = lambda outputs, **settings: texts(check(outputs, text), **settings)
+    model.parse_logprobs = lambda outputs, **settings: likelihoods(check(outputs, "logprobs"), **settings)
+    return model
 
 
 def _lora(adapter: Path | None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import itertools
 import json
 import string
 from collections.abc import Callable, Iterable, Mapping
@@ -46,15 +47,18 @@ RELATIONS: Final = (
 """The 21 classes of CLUTRR."""
 
 
-def _documents(read: Callable[[Row], Iterable[Document]]) -> Callable[[Iterable[Row]], Any]:
-    """Turn a reader of one row into what lm-eval calls: rows of a split in, a dataset of documents out."""
+def _documents(read: Callable[[Row], Iterable[Document]], *, spread: str = "") -> Callable[[Iterable[Row]], Any]:
+    """Turn a reader of one row into what lm-eval calls: rows of a split in, a dataset of documents out.
+
+    Rows that differ in the column ``spread`` come by turns, so that the first few are of as many kinds as there are.
+    """
 
     @functools.wraps(read)
     def process(rows: Iterable[Row]) -> Any:
         from datasets import Dataset
 
         documents = []
-        for number, row in enumerate(rows, 1):
+        for number, row in _by_turns(enumerate(rows, 1), spread):
             try:
                 found = list(read(row))
             except KeyError as error:
@@ -66,6 +70,15 @@ def _documents(read: Callable[[Row], Iterable[Document]]) -> Callable[[Iterable[
         return Dataset.from_list(documents)
 
     return process
+
+
+def _by_turns(rows: Iterable[tuple[int, Row]], column: str) -> Iterable[tuple[int, Row]]:
+    """The first row of each kind, then the second of each, and so on; kinds in the order of their first rows."""
+    kinds: dict[str, list[tuple[int, Row]]] = {}
+    for number, row in rows:
+        kinds.setdefault(str(row.get(column)), []).append((number, row))
+    turns = itertools.zip_longest(*kinds.values())
+    return (pair for turn in turns for pair in turn if pair is not None)
 
 
 def _of(row: BenchmarkRow) -> Document:
@@ -86,9 +99,9 @@ def _labelled(question: str, labels: Iterable[str], gold: str) -> Document:
     return {"prompt": f"{question}\n", "gold": gold, "solution": f"Answer: {gold}", "labels": known}
 
 
-@_documents
+@functools.partial(_documents, spread="original_id")
 def gsm8k(row: Row) -> Iterable[Document]:
-    """GSM8K and GSM-Symbolic; the instances of one symbolic template are one cluster."""
+    """GSM8K and GSM-Symbolic; the instances of one symbolic template are one cluster, and templates take turns."""
     cluster = {"cluster": str(row["original_id"])} if "original_id" in row else {}
     yield _of(FORMATS["gsm8k"](row)) | cluster
 
@@ -170,9 +183,9 @@ def clutrr(row: Row) -> Iterable[Document]:
     yield _labelled(f"{story}\nWhat is {second} to {first}?", RELATIONS, row["target_text"])
 
 
-@_documents
+@functools.partial(_documents, spread="task")
 def legalbench(row: Row) -> Iterable[Document]:
-    """LegalBench: every task has columns of its own; most ask for Yes or No."""
+    """LegalBench: every task has columns of its own; most ask for Yes or No. Tasks take turns."""
     document = _of(FORMATS["legalbench"](row))
     asked = {"labels": ["Yes", "No"]} if document["gold"] in ("Yes", "No") else {}
     yield document | asked

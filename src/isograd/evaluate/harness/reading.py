@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Final
 
 from isograd.evaluate.answers import extract_number
 
-__all__ = ["LONGEST", "last_boxed", "read_label", "read_number", "read_text"]
+__all__ = ["LONGEST", "last_boxed", "only_number", "read_label", "read_number", "read_text"]
 
 LONGEST: Final = 1 << 16
 """Characters at the end of a completion that are looked at."""
@@ -21,6 +22,17 @@ _UNBRACED = re.compile(r"[^\s${}\\]+")
 _SAID = re.compile(r"####|(?:^|\n)\W{0,4}(?:final )?answer\W{0,4}:|\banswer\W{0,4}\s(?:is|=|equals)\b", re.IGNORECASE)
 _MARKS = " \t*_`'\"$()[]{}.:,;"
 _WORD = re.compile(r"\w")
+# 1,000 or 12 or 3.5 or .5, a fraction or a mixed one; no part of a word, of a longer number or of a power of ten.
+_PLAIN = r"(?:(?:\d{1,3}(?:,\d{3})+|\d{1,40})(?:\.\d{1,40})?|\.\d{1,40})"
+_NUMBER = re.compile(
+    rf"(?P<sign>(?<![\w)])[-\u2212])?[$\u20ac\xa3]?(?<![\w.,/^])"
+    rf"(?:(?:(?P<whole>\d{{1,9}}) )?(?P<top>\d{{1,9}})/(?P<bottom>\d{{1,9}})|(?P<plain>{_PLAIN}))"
+    r"(?![\d/]|[.,]\d|[eE][-+]?\d|\s?[xyz]\b)"
+)
+_AREA = re.compile(r"\b([a-z]{1,6})(?:\^?[23]|[\xb2\xb3])(?!\w)", re.IGNORECASE)
+_BESIDE = frozenset(" \t*_$\u20ac\xa3%.,;:!?'\"()/-")
+_OTHER_BEFORE = re.compile(r"\b(?:not|than|root|sqrt|log|minus|negative)\b", re.IGNORECASE)
+_OTHER_AFTER = re.compile(r"\b(?:half|squared|cubed|hundred|thousand|million|billion|minus)\b|\u03c0", re.IGNORECASE)
 
 
 def last_boxed(text: str) -> str | None:
@@ -76,6 +88,32 @@ def read_text(completion: str) -> str | None:
 def read_number(completion: str) -> str | None:
     """The answer of a word problem: the text after the last mark, else the last number of all."""
     return read_text(completion) or extract_number(completion[-LONGEST:])
+
+
+def only_number(text: str) -> Fraction | None:
+    """The number of an answer that is a number with words or a unit (``about $18.00 a week``, ``1 1/2 cups``).
+
+    After ``=`` only what follows the last one counts. A text with two numbers, and one with signs or words that make
+    another number of it (``2 and a half``, ``less than 5``, ``3 thousand``), has none.
+    """
+    said = _AREA.sub(r"\1", text.rpartition("=")[2].strip(" \t*_("))
+    said = re.sub(r"^([-\u2212])\s+", r"\1", said)
+    found = list(_NUMBER.finditer(said))
+    if len(found) != 1:
+        return None
+    (number,) = found
+    before, after = said[: number.start()], said[number.end() :]
+    if not all(sign.isalpha() or sign in _BESIDE for sign in before + after):
+        return None
+    if _OTHER_BEFORE.search(before) or _OTHER_AFTER.search(after):
+        return None
+    if number["plain"]:
+        value = Fraction(number["plain"].replace(",", ""))
+    elif int(number["bottom"]):
+        value = int(number["whole"] or 0) + Fraction(int(number["top"]), int(number["bottom"]))
+    else:
+        return None
+    return -value if number["sign"] else value
 
 
 def read_label(completion: str, labels: Sequence[str]) -> str | None:

@@ -123,7 +123,7 @@ def require_harness() -> None:
         raise UserError("benchmarks need lm-evaluation-harness and math-verify; pip install 'isograd[eval]'")
 
 
-def chosen(names: Sequence[str], folder: Path | None = None) -> tuple[list[Benchmark], list[str]]:
+def chosen(names: Sequence[str], folder: Path | None = None) -> tuple[list[Benchmark], dict[str, str]]:
     """Benchmarks by their names and those of groups, each once, in the order given.
 
     Args:
@@ -131,7 +131,7 @@ def chosen(names: Sequence[str], folder: Path | None = None) -> tuple[list[Bench
         folder: of local files. A group's benchmarks that have none there are left out.
 
     Returns:
-        The benchmarks, and the names of those left out.
+        The benchmarks, and why others are left out, by name.
 
     Raises:
         UserError: an unknown name, with the nearest; a benchmark without its file; none at all.
@@ -146,11 +146,11 @@ def chosen(names: Sequence[str], folder: Path | None = None) -> tuple[list[Bench
             close = difflib.get_close_matches(name, [*GROUPS, *BENCHMARKS], 3)
             hint = f"did you mean {' or '.join(close)}" if close else f"there are {', '.join([*GROUPS, *BENCHMARKS])}"
             raise UserError(f"unknown task {name!r}; {hint}")
-    left_out = [
-        name
+    left_out = {
+        name: "no local file"
         for name, named in members.items()
         if folder is not None and not named and local_file(BENCHMARKS[name], folder) is None
-    ]
+    }
     found = [BENCHMARKS[name] for name in members if name not in left_out]
     for benchmark in found:
         if folder is not None and local_file(benchmark, folder) is None:

@@ -13,7 +13,7 @@ from typing import Any
 from isograd.common.markdown import markdown_table
 from isograd.evaluate.statistics import bootstrap_interval, paired_difference, wilson_interval
 
-__all__ = ["Sample", "as_csv", "as_markdown", "differences", "score"]
+__all__ = ["Sample", "as_csv", "as_markdown", "differences", "score", "told_empty"]
 
 
 @dataclass(frozen=True)
@@ -101,9 +101,20 @@ def as_markdown(results: Mapping[str, Any]) -> str:
                 for row in results["differences"]
             ],
         )
+    if results["empty"]:
+        lines += ["", *(f"- {line}" for line in told_empty(results))]
     if results["left_out"]:
-        lines += ["", f"Left out, since the folder of local files has none of them: {', '.join(results['left_out'])}."]
+        lines += ["", "Left out:", "", *(f"- {line}" for line in results["left_out"])]
     return "\n".join(lines) + "\n"
+
+
+def told_empty(results: Mapping[str, Any]) -> list[str]:
+    """A line for each model and benchmark for which a server sent answers without any text."""
+    return [
+        f"{row['benchmark']}, {row['model']}: {row['n']} answers of the server held no text; they count as wrong and "
+        "are asked for again next time (is the model still thinking? give --max-new-tokens)"
+        for row in results["empty"]
+    ]
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:

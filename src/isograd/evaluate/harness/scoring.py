@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any, Final
 
 from isograd.common.mathematics import shared_worker
 from isograd.evaluate.answers import same_number
-from isograd.evaluate.harness.reading import LONGEST, read_label, read_number, read_text
-from isograd.isomers.answers import read_letter
+from isograd.evaluate.harness.reading import LONGEST, only_number, read_label, read_number, read_text
+from isograd.isomers.answers import letter_at, read_letter
 
 __all__ = ["LONGEST_WAIT", "SECONDS", "by_letter", "by_maths", "by_number", "by_words", "mathematically_equal"]
 
@@ -39,11 +41,27 @@ def mathematically_equal(gold: str, answer: str, *, free: bool = False) -> bool:
 
 
 def by_number(document: Document, results: Sequence[str]) -> dict[str, float]:
-    """GSM8K's kind: the same number, else mathematically equal (``5/2`` and ``2.5``)."""
+    """GSM8K's kind: the same number, with or without a unit, else mathematically equal (``\\sqrt{4}`` and ``2``)."""
     answer, gold = read_number(results[0]), document["gold"]
-    plain = None if answer is None else answer.strip(" $.*").replace(",", "")
-    right = same_number(plain, gold) or (answer is not None and mathematically_equal(gold, answer))
+    if answer is None:
+        return {"accuracy": 0.0}
+    right = same_number(answer.strip(" $.*").replace(",", ""), gold)
+    if not right:
+        # math-verify takes many words for products of variables, and 1 1/2 for 1.
+        number, wanted = only_number(answer), _fraction(gold)
+        known = number is not None and wanted is not None
+        right = known and number == wanted
+        # A share may be meant either way.
+        if not right and (not known or "%" in answer):
+            right = mathematically_equal(gold, answer)
     return {"accuracy": float(right)}
+
+
+def _fraction(number: str) -> Fraction | None:
+    try:
+        return Fraction(Decimal(number))
+    except (ArithmeticError, ValueError):
+        return None
 
 
 def by_maths(document: Document, results: Sequence[str]) -> dict[str, float]:
@@ -56,7 +74,9 @@ def by_maths(document: Document, results: Sequence[str]) -> dict[str, float]:
 
 def by_letter(document: Document, results: Sequence[str]) -> dict[str, float]:
     """The letter of the right option."""
-    return {"accuracy": float(read_letter(results[0][-LONGEST:]) == document["gold"])}
+    answer = read_text(results[0])
+    found = read_letter(results[0][-LONGEST:]) if answer is None else letter_at(answer, 0)
+    return {"accuracy": float(found == document["gold"])}
 
 
 def by_words(document: Document, results: Sequence[str]) -> dict[str, float]:

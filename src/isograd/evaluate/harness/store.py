@@ -72,7 +72,12 @@ class StoredModel(LM):
         fingerprint: of the model.
         versions: of the tasks, by name.
         chunk: requests between two commits.
+        keep_empty: whether a text may be empty. If not, an empty one is given on, counted and not kept: a server sends
+            it for what it refuses, or where a model spent all its tokens on thinking.
         progress: called with (requests answered, requests in all).
+
+    Attributes:
+        empty: empty texts that were not kept.
     """
 
     def __init__(
@@ -83,9 +88,11 @@ class StoredModel(LM):
         fingerprint: str,
         versions: Mapping[str, str],
         chunk: int,
+        keep_empty: bool = True,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         super().__init__()
+        self._keep_empty, self.empty = keep_empty, 0
         self._model, self._store, self._fingerprint = model, store, fingerprint
         self._versions, self._chunk, self._progress = dict(versions), chunk, progress
 
@@ -129,14 +136,18 @@ class StoredModel(LM):
 
     def _ask(self, kind: str, keys: Sequence[str], requests: Sequence[Any]) -> dict[str, Any]:
         responses = getattr(self._model, kind)(list(requests), disable_tqdm=True)
-        rows = []
+        rows, empty = [], {}
         for key, request, response in zip(keys, requests, responses, strict=True):
+            if response == "" and not self._keep_empty:
+                empty[key] = response
+                continue
             name, document = str(request.task_name), hashlib.sha256(_json(request.doc).encode()).hexdigest()[:16]
             about = (self._fingerprint, name, self._versions[name], document)
             rows.append((key, *about, _json([kind, *request.args]), _json(response)))
         self._store.put(rows)
+        self.empty += len(empty)
         # As the next evaluation will read it.
-        return {row[0]: json.loads(row[-1]) for row in rows}
+        return {row[0]: json.loads(row[-1]) for row in rows} | empty
 
     def _key(self, kind: str, request: Any) -> str:
         name = str(request.task_name)
