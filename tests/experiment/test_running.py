@@ -110,7 +110,7 @@ def test_a_run_that_could_not_be_measured_keeps_its_training(
 ) -> None:
     job = make_job()
     record(job, "finished")
-    write_json(job.output / "metrics.json", {"format": 1, "splits": {}, "measured": {"id": "other files"}})
+    write_json(job.output / "metrics.json", {"format": 2, "splits": {}, "measured": {"id": "other files"}})
     ends(monkeypatch, 1)
     run([job])
     kept = read_run(job.output)

@@ -79,7 +79,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, scores: dict[str, float | None], *,
         write_json(job.output / "run.json", {**known, "status": "finished", "error": None, "config_hash": digest})
         splits = {split: {"n": 8, "accuracy": score} for split in job.splits}
         measured = _digests(job.output, job.splits)
-        write_json(job.output / "metrics.json", {"format": 1, "splits": splits, "measured": measured})
+        write_json(job.output / "metrics.json", {"format": 2, "splits": splits, "measured": measured})
         return Outcome(job, 0)
 
     monkeypatch.setattr(running, "run_jobs", run)

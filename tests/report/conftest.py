@@ -147,7 +147,7 @@ def metrics(label: str, seed: int) -> dict[str, Any]:
             },
         }
     lcs = {"mean": {"within": within, "between": between}, "last": {"within": within / 30, "between": between / 4}}
-    return {"format": 1, "splits": splits, "lcs": {"layer": "penultimate", "n_sets": 64, **lcs}}
+    return {"format": 2, "splits": splits, "lcs": {"layer": "penultimate", "n_sets": 64, **lcs}}
 
 
 def training_rows(label: str, seed: int) -> list[dict[str, Any]]:

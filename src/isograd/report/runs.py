@@ -90,7 +90,7 @@ class _Lcs(_Poolings):
 
 
 class _Metrics(Record):
-    format: Literal[1]
+    format: Literal[2]
     splits: dict[str, SplitScore]
     lcs: _Lcs = _Lcs()
 
