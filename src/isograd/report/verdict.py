@@ -87,7 +87,7 @@ def _contest(rivals: Sequence[Method], base: Method, value: Value) -> str:
         text += f" Certain too: {_names([rival.method.label for rival in winners])}." if winners else ""
     if higher:
         text += f" Higher mean, but not certain: {_names([_short(rival) for rival in higher])}."
-    if gain.mean > 0 and (lead.above or gain.n == 1):
+    if gain.mean > 0 and lead.above:
         text += _close_seconds(lead, [rival for rival in judged if rival not in told], value)
     else:
         above = [rival.method.label for rival in judged if rival.above and rival not in told]
