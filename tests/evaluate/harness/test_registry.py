@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted import INVENTED, Scripted
+from scripted import INVENTED, REAL, Scripted
 
 from isograd.common.errors import UserError
 from isograd.evaluate.benchmarks import measure
 from isograd.evaluate.harness.documents import RELATIONS, folio, gsm8k, legalbench
-from isograd.evaluate.harness.registry import BENCHMARKS, GROUPS, chosen, load_tasks
+from isograd.evaluate.harness.registry import BENCHMARKS, GROUPS, TASKS, chosen, load_tasks, local_file
+from isograd.isomers.benchmarks import read_benchmark
 
 
 def test_groups_and_names_each_once() -> None:
@@ -149,6 +150,28 @@ def test_prompts_with_and_without_instructions(tmp_path: Path) -> None:
     asked = prompt(max_new_tokens=7)
     assert asked.endswith(plain)
     assert "'Answer: '" in asked
+
+
+@pytest.mark.parametrize("name", ["gsm8k", "logiqa2", "medqa", "legalbench"])
+def test_without_instructions_prompts_are_those_trained_on(name: str) -> None:
+    benchmark = BENCHMARKS[name]
+    file = local_file(benchmark, REAL)
+    if file is None:
+        pytest.skip(f"no rows of {name} in {REAL}")
+    trained = sorted(row.prompt for row in read_benchmark(file, name))
+    asked = []
+    for task in load_tasks(benchmark, folder=REAL, instructions=False).values():
+        task.build_all_requests(rank=0, world_size=1)
+        asked += [str(instance.args[0]) for instance in task.instances]
+    assert sorted(asked) == trained
+
+
+def test_our_tasks_work_in_the_harness_itself() -> None:
+    from lm_eval.tasks import TaskManager
+
+    manager = TaskManager(include_path=str(TASKS), include_defaults=False)
+    ours = {name for benchmark in BENCHMARKS.values() if benchmark.ours for name in benchmark.tasks}
+    assert ours == set(manager.all_subtasks)
 
 
 def test_the_text_of_a_row_is_no_template(tmp_path: Path) -> None:
