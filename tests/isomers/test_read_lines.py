@@ -19,7 +19,8 @@ from isomer_strategies import isomer_sets
 from isograd.common.errors import UserError
 from isograd.isomers import Edge, Fault, IsomerSet, Node, NodeType, create_isomers, read_lines, save_isomers
 from isograd.isomers.arrow import SETS_SCHEMA, to_record, write_parquet
-from isograd.isomers.reading import MAX_LINE, FaultError, parse
+from isograd.isomers.parsing import FaultError, parse
+from isograd.isomers.reading import MAX_LINE
 
 Change = Callable[[dict[str, Any]], None]
 

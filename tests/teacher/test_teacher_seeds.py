@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isograd.common.errors import UserError
-from isograd.isomers.reading import Fault
+from isograd.isomers.parsing import Fault
 from isograd.isomers.teacher.replies import AnswerMap
 from isograd.isomers.teacher.seed_formats import FORMS, boxed, field_map
 from isograd.isomers.teacher.seeds import Seed, read_seeds, split_of

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from isograd.isomers.reading import Fault
+    from isograd.isomers.parsing import Fault
     from isograd.isomers.teacher.costs import Prices
     from isograd.isomers.teacher.harvest import Harvest, RunFolder
     from isograd.isomers.teacher.recipe import Recipe

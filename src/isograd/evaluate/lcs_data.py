@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from isograd.common.errors import UserError
 from isograd.isomers import IsomerSet, iter_isomers
-from isograd.isomers.reading import JSON_LINES, FaultError, raw_lines, suffix_of
+from isograd.isomers.parsing import FaultError
+from isograd.isomers.reading import JSON_LINES, raw_lines, suffix_of
 
 __all__ = ["ReadMember", "ReadSet", "iter_read_sets"]
 

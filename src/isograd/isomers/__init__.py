@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from isograd.common.lazy import lazy_attributes
 from isograd.isomers.answers import score_answer
 from isograd.isomers.files import iter_isomers, load_isomers, save_isomers
-from isograd.isomers.reading import Fault, read_lines
+from isograd.isomers.parsing import Fault
+from isograd.isomers.reading import read_lines
 from isograd.isomers.schema import (
     Edge,
     Isomer,

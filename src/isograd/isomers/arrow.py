@@ -13,7 +13,7 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from isograd.common.errors import UserError
 from isograd.common.files import atomic_writer
-from isograd.isomers.reading import FaultError, parse
+from isograd.isomers.parsing import FaultError, parse
 from isograd.isomers.schema import Isomer, IsomerSet
 
 __all__ = ["SETS_SCHEMA", "VIEW_SCHEMAS", "document", "from_dataset", "to_dataset", "to_record", "write_parquet"]

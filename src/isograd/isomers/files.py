@@ -8,7 +8,8 @@ from pathlib import Path
 
 from isograd.common.errors import UserError
 from isograd.common.files import write_lines
-from isograd.isomers.reading import PARQUET, Fault, read_lines, suffix_of
+from isograd.isomers.parsing import Fault
+from isograd.isomers.reading import PARQUET, read_lines, suffix_of
 from isograd.isomers.schema import IsomerSet
 
 __all__ = ["iter_isomers", "load_isomers", "save_isomers"]

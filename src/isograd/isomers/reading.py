@@ -8,19 +8,15 @@ from __future__ import annotations
 import codecs
 import hashlib
 import os
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
-
-from pydantic import ValidationError
+from typing import Final
 
 from isograd.common.errors import UserError
-from isograd.isomers.graph import problems
-from isograd.isomers.schema import ANSWER_PREFIX, Isomer, IsomerSet, ReasoningGraph, Span
+from isograd.isomers.parsing import Fault, FaultError, check, parse, recode
+from isograd.isomers.schema import IsomerSet
 
-__all__ = ["JSON_LINES", "MAX_LINE", "PARQUET", "Fault", "FaultError", "parse", "raw_lines", "read_lines", "suffix_of"]
+__all__ = ["JSON_LINES", "MAX_LINE", "PARQUET", "raw_lines", "read_lines", "suffix_of"]
 
 MAX_LINE: Final = 16 * 2**20
 """Longest line (and longest row, as JSON) that is read, in bytes."""
@@ -28,48 +24,6 @@ JSON_LINES: Final = ".jsonl"
 PARQUET: Final = ".parquet"
 READ_ROWS: Final = 100
 """Rows of a Parquet file that are held in memory."""
-
-_LONGEST_TEXT: Final = 300
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Why a line (or a row) is not an isomer set. All texts are one printable line.
-
-    Attributes:
-        line: number of the line or row, from 1.
-        field: dotted path of the field at fault, ``members.0.spans.2``; ``line`` or ``row`` for the whole of it,
-            ``file`` where the fault is the file's.
-        reason: what is wrong.
-        mend: what to do about it.
-    """
-
-    line: int
-    field: str
-    reason: str
-    mend: str
-
-    def __str__(self) -> str:
-        return f"{self.line}: {self.field}: {self.reason}; {self.mend}"
-
-
-class FaultError(ValueError):
-    """What a fault is before its line is known."""
-
-    def __init__(self, field: str, reason: str, mend: str) -> None:
-        self.field, self.reason, self.mend = (_one_line(text) for text in (field, reason, mend))
-        super().__init__(f"{self.field}: {self.reason}; {self.mend}")
-
-    def at(self, line: int) -> Fault:
-        """The fault on a line."""
-        return Fault(line, self.field, self.reason, self.mend)
-
-
-def _one_line(text: str) -> str:
-    """Printable characters alone: files come from anywhere, and messages go to terminals."""
-    if len(text) > _LONGEST_TEXT:
-        text = f"{text[:_LONGEST_TEXT]}..."
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def suffix_of(path: str | os.PathLike[str]) -> str:
@@ -112,7 +66,7 @@ def read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, IsomerSet | 
                 if isinstance(data, FaultError):
                     raise data
                 isomer_set = parse(data)
-                _check(isomer_set)
+                check(isomer_set)
                 # 50,000 hashes are a few megabytes, whatever the ids are.
                 key = hashlib.blake2b(isomer_set.id.encode(), digest_size=16).digest()
                 if (first := first_lines.setdefault(key, line)) != line:
@@ -136,7 +90,7 @@ def raw_lines(source: Path) -> Iterator[tuple[int, bytes | FaultError]]:
     with source.open("rb") as file:
         encoding = _foreign_encoding(file.read(4))
         if encoding is not None:
-            yield 1, _recode("file", f"is {encoding}, not UTF-8", encoding)
+            yield 1, recode("file", f"is {encoding}, not UTF-8", encoding)
             return
         file.seek(0)
         number = 0
@@ -164,10 +118,6 @@ def _foreign_encoding(start: bytes) -> str | None:
         return "UTF-16"
     # Without a mark: the opening brace of the first line, in two bytes.
     return {b"{\0": "UTF-16LE", b"\0{": "UTF-16BE"}.get(start[:2])
-
-
-def _recode(field: str, reason: str, encoding: str) -> FaultError:
-    return FaultError(field, reason, f"save it as UTF-8: iconv -f {encoding} -t UTF-8 OLD > NEW")
 
 
 def _rows(source: Path) -> Iterator[tuple[int, bytes | FaultError]]:
@@ -199,100 +149,3 @@ def _rows(source: Path) -> Iterator[tuple[int, bytes | FaultError]]:
         except (pa.ArrowException, OSError, ValueError) as error:
             reason = f"cannot be read as Parquet from row {number + 1} on: {error}"
             yield number + 1, FaultError("file", reason, "write the file again; it may have been cut off")
-
-
-def parse(data: bytes) -> IsomerSet:
-    """One set from its JSON. Types must be right as they stand: no text is taken for a number.
-
-    Raises:
-        FaultError: the JSON is broken, or not that of an isomer set.
-    """
-    try:
-        return IsomerSet.model_validate_json(data, strict=True)
-    except ValidationError as error:
-        raise _diagnosis(data, error) from None
-
-
-_MENDS: Final = {
-    "missing": "add it",
-    "extra_forbidden": "remove it, or correct its name",
-    "finite_number": "JSON has no NaN and no infinity; write a number or null",
-    "isomers": "correct it",
-}
-
-
-def _diagnosis(data: bytes, error: ValidationError) -> FaultError:
-    """The first fault of a line that is no isomer set, in words."""
-    try:
-        data.decode()
-    except UnicodeDecodeError as wrong:
-        reason = f"not UTF-8: byte 0x{data[wrong.start]:02x} at byte {wrong.start + 1} of the line"
-        return _recode("line", reason, "WINDOWS-1252")
-    first: Any = error.errors(include_url=False, include_input=False)[0]
-    place, kind, context = list(first["loc"]), first["type"], first.get("ctx", {})
-    if kind == "json_invalid":
-        found = re.fullmatch(r"(.*) at line \d+ column (\d+)", context["error"])
-        reason, column = found.groups() if found else (context["error"], "1")
-        # Counted in bytes there, in characters by an editor.
-        characters = len(data[: int(column)].decode(errors="ignore"))
-        return FaultError("line", f"not valid JSON at column {characters}: {reason}", "write one JSON object a line")
-    reason = first["msg"].removeprefix("Value error, ")
-    if kind == "isomers":
-        place += context["place"]
-    if place[:2] == ["graph", "nodes"] and place[3:4] == ["value"] and len(place) > 4:
-        # One message for each type that a value may have; none of them is the whole truth.
-        place = place[:4]
-        reason = "Input should be a finite number, a text, true, false or null"
-    return FaultError(".".join(map(str, place)) or "line", reason, _MENDS.get(kind, "correct the value"))
-
-
-def _check(isomer_set: IsomerSet) -> None:
-    """What the schema cannot say.
-
-    Raises:
-        FaultError: a graph is no reasoning graph, or a span does not cover what its node states.
-    """
-    _check_graph(isomer_set.graph, "graph")
-    for index, member in enumerate(isomer_set.members):
-        goals = {isomer_set.graph.goal.id}
-        if member.graph is not None:
-            _check_graph(member.graph, f"members.{index}.graph")
-            goals.add(member.graph.goal.id)
-        _check_spans(member, goals, f"members.{index}.spans")
-
-
-def _check_graph(graph: ReasoningGraph, place: str) -> None:
-    faults = problems(graph)
-    if faults:
-        raise FaultError(place, faults[0], "correct the graph")
-
-
-def _check_spans(member: Isomer, goals: set[str], place: str) -> None:
-    text, start = member.completion, 0
-    # Where each node's value may stand: (start, end) of a step's line and the value; for the goal, the answer itself.
-    stated: dict[str, list[tuple[int, int, str]]] = {}
-    for step in member.steps:
-        end = start + len(step.text)
-        stated.setdefault(step.node, []).append((start, end, step.value))
-        start = end + 1
-    for goal in goals:
-        stated.setdefault(goal, []).append((start + len(ANSWER_PREFIX), len(text), member.answer))
-    for index, span in enumerate(member.spans):
-        if span.node not in stated:
-            reason = f"names node {span.node!r}, which is neither a step's nor the goal"
-            raise FaultError(f"{place}.{index}.node", reason, "name the node whose value the span covers")
-        if not any(
-            first <= span.start and span.end <= last and text[span.start : span.end] == value
-            for first, last, value in stated[span.node]
-        ):
-            raise _wrong_span(text, span, stated[span.node], f"{place}.{index}")
-
-
-def _wrong_span(text: str, span: Span, stated: list[tuple[int, int, str]], place: str) -> FaultError:
-    value = stated[0][2]
-    reason = f"[{span.start}, {span.end}) covers {text[span.start : span.end]!r}, node {span.node!r} states {value!r}"
-    # A step says its value last.
-    start = max((text.rfind(value, first, last) for first, last, value in stated if value), default=-1)
-    if start < 0:
-        return FaultError(place, reason, "the step's text does not hold its value; correct one of them")
-    return FaultError(place, reason, f"set it to [{start}, {start + len(value)})")

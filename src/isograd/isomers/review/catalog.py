@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Final, Self
 
 from isograd.common.errors import UserError
-from isograd.isomers.reading import JSON_LINES, Fault, parse, raw_lines, read_lines, suffix_of
+from isograd.isomers.parsing import Fault, parse
+from isograd.isomers.reading import JSON_LINES, raw_lines, read_lines, suffix_of
 from isograd.isomers.review.content import content_hash
 from isograd.isomers.schema import IsomerSet
 from isograd.isomers.verify import MAX_OVERLAP, LeakageIndex, Verdict, Verifier

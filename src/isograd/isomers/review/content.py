@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-from isograd.isomers.reading import FaultError, parse
+from isograd.isomers.parsing import FaultError, parse
 from isograd.isomers.schema import IsomerSet
 
 __all__ = ["content_hash", "from_plain", "to_plain"]

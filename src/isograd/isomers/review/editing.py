@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from isograd.isomers.reading import FaultError
+from isograd.isomers.parsing import FaultError
 from isograd.isomers.review.content import from_plain
 from isograd.isomers.schema import ANSWER_PREFIX, Isomer, IsomerSet, completion_text
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from isograd.common.errors import UserError
 from isograd.isomers.files import iter_isomers, save_isomers
-from isograd.isomers.reading import FaultError, suffix_of
+from isograd.isomers.parsing import FaultError
+from isograd.isomers.reading import suffix_of
 from isograd.isomers.review.catalog import Entry
 from isograd.isomers.review.content import content_hash, from_plain
 from isograd.isomers.review.ledger import Ledger, State

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from isograd.isomers.reading import Fault
+from isograd.isomers.parsing import Fault
 from isograd.isomers.review.content import content_hash
 from isograd.isomers.review.editing import Texts, texts_of
 from isograd.isomers.review.layout import draw

@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from isograd.isomers.reading import FaultError
+from isograd.isomers.parsing import FaultError
 from isograd.isomers.review.catalog import Catalog, Entry
 from isograd.isomers.review.content import content_hash, from_plain
 from isograd.isomers.review.ledger import Ledger, State

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from isograd.common.errors import UserError
-from isograd.isomers.reading import Fault
+from isograd.isomers.parsing import Fault
 from isograd.isomers.review import pages
 from isograd.isomers.review.content import content_hash
 from isograd.isomers.review.editing import EditError, Texts, edited

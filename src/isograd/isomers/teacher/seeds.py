@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from isograd.common.errors import UserError
+from isograd.isomers.parsing import Fault, FaultError
 from isograd.isomers.questions import detect_format
-from isograd.isomers.reading import Fault, FaultError, raw_lines
+from isograd.isomers.reading import raw_lines
 from isograd.isomers.teacher.seed_formats import FORMS, SeedItem, listed, plain_reader
 
 __all__ = ["HUB", "Seed", "read_seeds", "split_of"]

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from isograd.common.errors import UserError
-from isograd.isomers.reading import Fault
+from isograd.isomers.parsing import Fault
 from isograd.isomers.teacher.client import TeacherClient
 from isograd.isomers.teacher.costs import Prices, Spending
 from isograd.isomers.teacher.harvest import Harvest, RunFolder, harvest

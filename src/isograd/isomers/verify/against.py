@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from isograd.common.errors import UserError
+from isograd.isomers.parsing import Fault
 from isograd.isomers.questions import iter_questions
-from isograd.isomers.reading import Fault, read_lines
+from isograd.isomers.reading import read_lines
 from isograd.isomers.verify.leakage import EvaluationItem, graph_key
 
 __all__ = ["evaluation_items"]

@@ -13,7 +13,8 @@ from typing import IO, Any
 
 from isograd.common.errors import UserError
 from isograd.common.files import atomic_writer
-from isograd.isomers.reading import JSON_LINES, Fault, read_lines, suffix_of
+from isograd.isomers.parsing import Fault
+from isograd.isomers.reading import JSON_LINES, read_lines, suffix_of
 from isograd.isomers.schema import Isomer, IsomerSet
 from isograd.isomers.symbolic.domains import load_domain
 from isograd.isomers.symbolic.generate import GENERATOR
