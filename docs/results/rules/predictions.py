@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
+from isograd.common.markdown import markdown_table
 from isograd.evaluate.statistics import bootstrap_interval, paired_difference
 
 MEASURES = {
@@ -48,10 +49,6 @@ def read(path: Path) -> Values:
     return found
 
 
-def line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
 def mean(values: Mapping[Place, float], digits: int) -> str:
     if not values:
         return "-"
@@ -72,15 +69,14 @@ def main() -> None:
     values = read(Path(sys.argv[1]))
     baselines = sys.argv[2:]
     sizes = sorted({size for by in values.values() for found in by.values() for *_, size in found})
-    print("All group sizes together\n")
-    print(line(["rule", *(title for title, _ in MEASURES.values())]))
-    print(line(["---"] * (len(MEASURES) + 1)))
-    for method, by in values.items():
-        print(line([method, *(mean(by.get(measure, {}), digits) for measure, (_, digits) in MEASURES.items())]))
+    titles = [title for title, _ in MEASURES.values()]
+    rows = [
+        [method, *(mean(by.get(measure, {}), digits) for measure, (_, digits) in MEASURES.items())]
+        for method, by in values.items()
+    ]
+    print("All group sizes together\n", *markdown_table(["rule", *titles], rows), sep="\n")
     for baseline in baselines:
-        print(f"\nMinus {baseline}, paired\n")
-        print(line(["rule", "group size", *(title for title, _ in MEASURES.values())]))
-        print(line(["---"] * (len(MEASURES) + 2)))
+        rows = []
         for method, by in values.items():
             if method == baseline:
                 continue
@@ -89,7 +85,8 @@ def main() -> None:
                 for measure, (_, digits) in MEASURES.items():
                     ours = {place: value for place, value in by.get(measure, {}).items() if place[2] in chosen}
                     cells.append(difference(ours, values[baseline].get(measure, {}), digits))
-                print(line(cells))
+                rows.append(cells)
+        print(f"\nMinus {baseline}, paired\n", *markdown_table(["rule", "group size", *titles], rows), sep="\n")
 
 
 if __name__ == "__main__":
