@@ -2,7 +2,7 @@
 
 ``RUNS.csv`` is what ``isograd compare`` writes beside its table. Runs of a family and a seed begin with one student and
 see the same prompts: differences are paired by family, seed and group size, and intervals resample families and seeds,
-with all group sizes of each.
+with all group sizes of each. ``distilled`` is that student; it has been through no group.
 """
 
 from __future__ import annotations
@@ -40,11 +40,12 @@ def read(path: Path) -> Values:
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             family, _, size = row["family"].rpartition("-g")
-            if row["status"] != "finished" or row["method"] == "distilled":
+            if row["status"] != "finished":
                 continue
             by_measure = found.setdefault(row["method"], {})
             for measure in MEASURES:
-                if row.get(measure):
+                # What the log of a distillation says is about other texts than a group's.
+                if row.get(measure) and (row["method"] != "distilled" or measure.startswith("accuracy")):
                     by_measure.setdefault(measure, {})[family, row["seed"], int(size)] = float(row[measure])
     return found
 
