@@ -45,11 +45,13 @@ def main() -> None:
     output, *panels = sys.argv[1:]
     with drawing(9), atomic_writer(Path(output), "wb") as file:
         figure = Figure(figsize=(4.3 * len(panels), 4.6), facecolor="white")
-        figure.subplots_adjust(left=0.05, right=0.99, top=0.93, bottom=0.33, wspace=0.14)
+        figure.subplots_adjust(left=0.055, right=0.985, top=0.93, bottom=0.33, wspace=0.14)
         for axes, panel in zip(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True):
             folder, _, title = panel.partition("=")
             draw(axes, Path(folder), title)
             axes.legend(loc="upper left", bbox_to_anchor=(0, -0.16), ncols=2, frameon=False, labelcolor=INK, fontsize=9)
+            if axes.get_subplotspec().is_first_col():
+                axes.set_ylabel("reward", color=INK)
         figure.savefig(file, format="png", dpi=110, metadata={"Software": None})
 
 
