@@ -2,14 +2,16 @@
 
 ``RUNS.csv`` is what ``isograd compare`` writes beside its table. Runs of a family and a seed begin with one student and
 see the same prompts: differences are paired by family, seed and group size, and intervals resample families and seeds,
-with all group sizes of each. ``distilled`` is that student; it has been through no group.
+with all group sizes of each. ``p`` is of the exact sign-flip test over families and seeds; five of one family can give
+no less than .0625, so that none is told for a single family. ``distilled`` is the student before reinforcement.
 """
 
 from __future__ import annotations
 
 import csv
+import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from isograd.common.markdown import markdown_table
@@ -63,13 +65,35 @@ def difference(ours: Mapping[Place, float], theirs: Mapping[Place, float], digit
         return "-"
     clusters = [f"{family} {seed}" for family, seed, _ in places]
     gap = paired_difference([ours[p] for p in places], [theirs[p] for p in places], clusters=clusters)
-    return f"{gap.mean:+.{digits}f} [{gap.low:+.{digits}f}, {gap.high:+.{digits}f}]"
+    told = f"{gap.mean:+.{digits}f} [{gap.low:+.{digits}f}, {gap.high:+.{digits}f}]"
+    if len({family for family, *_ in places}) == 1:
+        return told
+    by_cluster: dict[str, float] = {}
+    for place, cluster in zip(places, clusters, strict=True):
+        by_cluster[cluster] = by_cluster.get(cluster, 0.0) + ours[place] - theirs[place]
+    return f"{told} p {sign_flip_p([*by_cluster.values()]):.3f}"
+
+
+def sign_flip_p(values: Sequence[float]) -> float:
+    """Two-sided: the share of all signings of the values whose sum is at least as far from zero as theirs."""
+    sums = [0.0]
+    for value in values:
+        sums = [total + signed for total in sums for signed in (value, -value)]
+    # Sums that are equal on paper may differ by rounding.
+    least = abs(math.fsum(values)) * (1 - 1e-9)
+    return sum(abs(total) >= least for total in sums) / len(sums)
 
 
 def main() -> None:
     values = read(Path(sys.argv[1]))
     baselines = sys.argv[2:]
-    sizes = sorted({size for by in values.values() for found in by.values() for *_, size in found})
+    places = {place for by in values.values() for found in by.values() for place in found}
+    parts = {"all": places}
+    for family in sorted({place[0] for place in places}):
+        parts[family] = {place for place in places if place[0] == family}
+    sizes = sorted({place[2] for place in places})
+    for size in sizes if len(sizes) > 1 else ():
+        parts[f"group size {size}"] = {place for place in places if place[2] == size}
     titles = [title for title, _ in MEASURES.values()]
     rows = [
         [method, *(mean(by.get(measure, {}), digits) for measure, (_, digits) in MEASURES.items())]
@@ -81,13 +105,13 @@ def main() -> None:
         for method, by in values.items():
             if method == baseline:
                 continue
-            for chosen in (sizes, *([size] for size in sizes if len(sizes) > 1)):
-                cells = [method, "all" if chosen == sizes else str(chosen[0])]
+            for part, chosen in parts.items():
+                cells = [method, part]
                 for measure, (_, digits) in MEASURES.items():
-                    ours = {place: value for place, value in by.get(measure, {}).items() if place[2] in chosen}
+                    ours = {place: value for place, value in by.get(measure, {}).items() if place in chosen}
                     cells.append(difference(ours, values[baseline].get(measure, {}), digits))
                 rows.append(cells)
-        print(f"\nMinus {baseline}, paired\n", *markdown_table(["rule", "group size", *titles], rows), sep="\n")
+        print(f"\nMinus {baseline}, paired\n", *markdown_table(["rule", "runs", *titles], rows), sep="\n")
 
 
 if __name__ == "__main__":
