@@ -1,15 +1,16 @@
-"""The paper's predictions, over both families: ``python predictions.py RUNS.csv [BASELINE ...]`` prints Markdown.
+"""One table over all families: ``python docs/results/pooled.py RUNS.csv [BASELINE ...]`` prints Markdown.
 
-``RUNS.csv`` is what ``isograd compare`` writes beside its table. Runs of a family and a seed begin with one student and
-see the same prompts: differences are paired by family, seed and group size, and intervals resample families and seeds,
-with all group sizes of each. ``p`` is of the exact sign-flip test over families and seeds; five of one family can give
-no less than .0625, so that none is told for a single family. ``distilled`` is the student before reinforcement.
+``RUNS.csv`` is what ``isograd compare`` writes beside its table. Differences are paired by family, seed and, in group
+RL, group size. Intervals resample families and seeds, with all group sizes of each. ``p`` is of the exact sign-flip
+test over families and seeds; five of one family can give no less than .0625, so that none is told for a single family.
+``distilled`` is the student before reinforcement.
 """
 
 from __future__ import annotations
 
 import csv
 import math
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +23,11 @@ MEASURES = {
     "learning/reward_mean": ("mean reward", 3),
     "accuracy/id": ("accuracy, ID", 3),
     "accuracy/ood_domain": ("accuracy, OOD domain", 3),
-    "learning/steps_to_threshold": ("steps to .8", 1),
+    "accuracy/cue_random": ("accuracy, cue random", 3),
+    "accuracy/cue_reversed": ("accuracy, cue reversed", 3),
+    "chain/id": ("chain, ID", 3),
+    "chain/ood_domain": ("chain, OOD domain", 3),
+    "learning/steps_to_threshold": ("steps to threshold", 1),
     "learning/jitter": ("jitter", 4),
     "learning/entropy_end": ("entropy, last fifth", 3),
     "learning/residual": ("cancellation residual", 4),
@@ -30,9 +35,11 @@ MEASURES = {
     "learning/tax_kl": ("learning tax, KL", 4),
     "learning/drift": ("drift of equals", 3),
     "learning/outside": ("ratios out of range", 3),
+    "lcs_ratio/last/layer_3": ("LCS, last token: within / between", 3),
+    "lcs_ratio/mean/layer_3": ("LCS, mean: within / between", 3),
 }
 Place = tuple[str, str, int]
-"""Family, seed, group size."""
+"""Family, seed, and group size or 0."""
 Values = dict[str, dict[str, dict[Place, float]]]
 """By method, measure and place."""
 
@@ -41,14 +48,15 @@ def read(path: Path) -> Values:
     found: Values = {}
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            family, _, size = row["family"].rpartition("-g")
             if row["status"] != "finished":
                 continue
+            group = re.search(r"-g(\d+)$", row["family"])
+            family, size = (row["family"], 0) if group is None else (row["family"][: group.start()], int(group[1]))
             by_measure = found.setdefault(row["method"], {})
             for measure in MEASURES:
                 # What the log of a distillation says is about other texts than a group's.
-                if row.get(measure) and (row["method"] != "distilled" or measure.startswith("accuracy")):
-                    by_measure.setdefault(measure, {})[family, row["seed"], int(size)] = float(row[measure])
+                if row.get(measure) and (row["method"] != "distilled" or not measure.startswith("learning")):
+                    by_measure.setdefault(measure, {})[family, row["seed"], size] = float(row[measure])
     return found
 
 
@@ -94,12 +102,13 @@ def main() -> None:
     sizes = sorted({place[2] for place in places})
     for size in sizes if len(sizes) > 1 else ():
         parts[f"group size {size}"] = {place for place in places if place[2] == size}
-    titles = [title for title, _ in MEASURES.values()]
+    measures = {key: how for key, how in MEASURES.items() if any(key in by for by in values.values())}
+    titles = [title for title, _ in measures.values()]
     rows = [
-        [method, *(mean(by.get(measure, {}), digits) for measure, (_, digits) in MEASURES.items())]
+        [method, *(mean(by.get(measure, {}), digits) for measure, (_, digits) in measures.items())]
         for method, by in values.items()
     ]
-    print("All group sizes together\n", *markdown_table(["rule", *titles], rows), sep="\n")
+    print("All runs together\n", *markdown_table(["method", *titles], rows), sep="\n")
     for baseline in baselines:
         rows = []
         for method, by in values.items():
@@ -107,11 +116,11 @@ def main() -> None:
                 continue
             for part, chosen in parts.items():
                 cells = [method, part]
-                for measure, (_, digits) in MEASURES.items():
+                for measure, (_, digits) in measures.items():
                     ours = {place: value for place, value in by.get(measure, {}).items() if place in chosen}
                     cells.append(difference(ours, values[baseline].get(measure, {}), digits))
                 rows.append(cells)
-        print(f"\nMinus {baseline}, paired\n", *markdown_table(["rule", "runs", *titles], rows), sep="\n")
+        print(f"\nMinus {baseline}, paired\n", *markdown_table(["method", "runs", *titles], rows), sep="\n")
 
 
 if __name__ == "__main__":
