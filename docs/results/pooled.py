@@ -35,6 +35,7 @@ MEASURES = {
     "learning/tax_kl": ("learning tax, KL", 4),
     "learning/drift": ("drift of equals", 3),
     "learning/outside": ("ratios out of range", 3),
+    "learning/tokens": ("tokens", 0),
     "lcs_ratio/last/layer_3": ("LCS, last token: within / between", 3),
     "lcs_ratio/mean/layer_3": ("LCS, mean: within / between", 3),
 }

@@ -96,6 +96,7 @@ def test_text_in_a_file_is_no_markup(tmp_path: Path) -> None:
         (("evaluate", "none"), "nothing to measure"),
         (("evaluate", "none", "--tasks", "gsm9k"), "unknown task 'gsm9k'; did you mean gsm8k"),
         (("report", "none"), "run.json: no such file"),
+        (("report", "none", "--threshold", "80"), "threshold is 80.0; it must be a mean reward from 0 to 1"),
         (("demo", "--seeds", "0"), "must be at least 1"),
         (("compare", "none.yaml"), "none.yaml: No such file"),
         (("compare", "bad.yaml"), "bad.yaml: data: no such field"),

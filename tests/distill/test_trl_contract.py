@@ -6,6 +6,7 @@ import inspect
 
 import pytest
 from transformers import Trainer
+from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.sft_trainer import SFTTrainer
 from trl.trainer.utils import FusedCausalLMOutput
 
@@ -19,6 +20,12 @@ SIGNATURES = {
     "training_step": (SFTTrainer, ["self", "args", "kwargs"]),
     "_get_train_sampler": (Trainer, ["self", "train_dataset"]),
     "get_batch_samples": (Trainer, ["self", "epoch_iterator", "num_batches", "device"]),
+    "_prepare_inputs": (GRPOTrainer, ["self", "generation_batch"]),
+    "_compute_loss": (GRPOTrainer, ["self", "model", "inputs"]),
+    "_generate_single_turn": (
+        GRPOTrainer,
+        ["self", "prompt_ids", "images", "multimodal_fields", "num_generations", "has_tool_images"],
+    ),
 }
 
 
@@ -35,3 +42,15 @@ def test_fused_head_gives_shifted_log_probabilities() -> None:
 
 def test_the_loss_may_say_that_it_is_scaled_for_accumulation() -> None:
     assert "self.loss_is_scaled_for_ga is not None" in inspect.getsource(Trainer.training_step)
+
+
+def test_the_first_arguments_of_scoring() -> None:
+    scoring = inspect.signature(GRPOTrainer._get_per_token_logps_and_entropies)
+    wanted = ["self", "model", "input_ids", "attention_mask", "logits_to_keep", "batch_size", "compute_entropy"]
+    assert list(scoring.parameters)[:7] == wanted
+
+
+def test_trl_logs_what_it_clipped_under_these_names() -> None:
+    source = inspect.getsource(GRPOTrainer._compute_loss)
+    for name in ("low_mean", "high_mean", "region_mean", "low_min", "high_max"):
+        assert f'"clip_ratio/{name}"' in source

@@ -53,6 +53,22 @@ def test_the_repairs_have_no_residual() -> None:
     assert plain["residual"] > 0.01
 
 
+def test_a_completion_that_is_masked_out_hides_no_residual() -> None:
+    """Without the first completion the others' advantages sum to -1, and equal weights no longer cancel."""
+    mask = MASK.clone()
+    mask[0, 0] = False
+    nodes = shared_nodes(IDS, mask)
+    weights = min_replace(torch.ones(1, 4, 4, dtype=torch.float64), mask)
+    found = cancellation(ADVANTAGES, weights, nodes)
+    assert found["residual"] == pytest.approx(1 / 3)
+    tax = learning_tax(ADVANTAGES, weights, nodes, torch.full_like(weights, -1.0), torch.zeros_like(weights))
+    # Of the pushes by node only the first token's is all three's: 1 of 1 + 1 + 1 + 1 + ... (5; 5 6, 5 3; and so on).
+    assert 0 < tax["norm"] < 0.5
+    alone = torch.zeros_like(mask)
+    alone[0, 1] = True
+    assert math.isnan(cancellation(ADVANTAGES, weights, shared_nodes(IDS, alone))["residual"])
+
+
 def test_nothing_shared_and_nothing_pushed() -> None:
     ids = torch.arange(8).reshape(1, 2, 4)
     nodes = shared_nodes(ids, torch.ones_like(ids, dtype=torch.bool))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -16,11 +17,13 @@ from peft import LoraConfig
 from safetensors.torch import load_file
 from tests.tiny import tiny_llama
 from torch import Tensor
-from transformers import AutoTokenizer, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from isograd.common.errors import UserError
+from isograd.isomers import create_isomers
+from isograd.isomers.views import to_prompts
 from isograd.reinforce import IsomerGRPOConfig, IsomerGRPOTrainer
 from isograd.reinforce.trainer import shuffle_groups
 from isograd.reinforce.weights import METHODS, TokenWeights
@@ -100,6 +103,28 @@ def make(kind: type, model: Any, tokenizer: Any, args: Any, **kwargs: Any) -> An
     )
 
 
+def score(trainer: Any, batch: dict[str, Any], parameters: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Mask and log-probabilities of a micro-batch's completions under the parameters that it met."""
+    trainer.model.load_state_dict(parameters)
+    trainer.model.zero_grad()
+    mask = batch["completion_mask"].bool()
+    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1)
+    attention = torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1)
+    logits = trainer.model(input_ids=ids, attention_mask=attention).logits[:, -mask.shape[1] - 1 : -1]
+    return mask, logits.log_softmax(-1).gather(-1, batch["completion_ids"][..., None])[..., 0]
+
+
+def same_gradients(trainer: Any, gradients: dict[str, Tensor], loss: Tensor) -> float:
+    """Compare those that the trainer left with those of a loss; the largest entry."""
+    loss.backward()
+    largest = max(gradient.abs().max().item() for gradient in gradients.values())
+    for name, parameter in trainer.model.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None
+            torch.testing.assert_close(gradients[name], parameter.grad, rtol=2e-4, atol=2e-5 * largest + 1e-9)
+    return largest
+
+
 @pytest.mark.parametrize("group", ["none", "min_replace", "orthogonal"])
 @pytest.mark.parametrize("clip", ["asymmetric", "symmetric", "none"])
 @pytest.mark.parametrize(
@@ -117,14 +142,8 @@ def test_gradients_are_those_of_the_rule(
     assert len(trainer.seen) == 4
     off_policy, pushed = 0, []
     for batch, parameters, gradients in trainer.seen:
-        trainer.model.load_state_dict(parameters)
-        trainer.model.zero_grad()
-        mask = batch["completion_mask"].bool()
-        ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1)
-        attention = torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1)
+        mask, logps = score(trainer, batch, parameters)
         width = mask.shape[1]
-        logits = trainer.model(input_ids=ids, attention_mask=attention).logits[:, -width - 1 : -1]
-        logps = logits.log_softmax(-1).gather(-1, batch["completion_ids"][..., None])[..., 0]
         log_ratio = (logps - batch["old_per_token_logps"]).detach()
         off_policy += int((log_ratio[mask].abs() > 0.05).any())
         rule = TokenWeights(
@@ -141,13 +160,7 @@ def test_gradients_are_those_of_the_rule(
             log_ratio.reshape(2, 4, width), advantages, mask.reshape(2, 4, width), tokens=tokens, longest=LONGEST
         )
         loss = -(advantages[..., None] * weights * logps.reshape(2, 4, width)).sum()
-        loss.backward()
-        largest = max(gradient.abs().max().item() for gradient in gradients.values())
-        pushed.append(largest)
-        for name, parameter in trainer.model.named_parameters():
-            if parameter.requires_grad:
-                assert parameter.grad is not None
-                torch.testing.assert_close(gradients[name], parameter.grad, rtol=2e-4, atol=2e-5 * largest + 1e-9)
+        pushed.append(same_gradients(trainer, gradients, loss))
     assert off_policy >= 2
     # Clipping may drop whole groups later: the smallest of weights of which one is zero is zero.
     assert pushed[0] > 1e-3
@@ -194,20 +207,140 @@ def test_with_its_defaults_it_is_trl(model: Any, tokenizer: Any, tmp_path: Path,
         torch.testing.assert_close(states[1][name], value, rtol=1e-3, atol=5e-4)
 
 
-def test_diagnostics_are_logged(model: Any, tokenizer: Any, tmp_path: Path) -> None:
-    for group, expected in (("none", None), ("min_replace", 0.0)):
-        fresh = LlamaForCausalLM(model.config)
-        fresh.load_state_dict(model.state_dict())
-        args = config(
-            tmp_path / group, group_weights=group, clip="none", importance_sampling_level="sequence", loss_type="grpo"
+class Corrected(Recording):
+    """With the corrections that TRL takes from vLLM, here one a completion, told from its tokens."""
+
+    def _generate_and_score_completions(self, inputs: Any) -> Any:
+        batch = super()._generate_and_score_completions(inputs)
+        batch["importance_sampling_ratio"] = self.ratio(batch["completion_ids"])
+        return batch
+
+    @staticmethod
+    def ratio(ids: Tensor) -> Tensor:
+        return 0.5 + (ids.sum(1, keepdim=True) % 7) / 7
+
+    def _compute_loss(self, model: Any, inputs: Any) -> Tensor:
+        self.use_vllm = True
+        try:
+            return super()._compute_loss(model, inputs)
+        finally:
+            self.use_vllm = False
+
+
+@pytest.mark.parametrize("settings", [{}, {"clip": "symmetric"}, {"group_weights": "orthogonal"}])
+def test_corrections_for_vllm_pass_through(
+    model: Any, tokenizer: Any, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    trainer = make(Corrected, model, tokenizer, config(tmp_path, loss_type="dr_grpo", **settings))
+    trainer.train()
+    differ = 0
+    for batch, parameters, gradients in trainer.seen:
+        mask, logps = score(trainer, batch, parameters)
+        grouped = (2, 4, mask.shape[1])
+        weights = trainer.args.token_weights()(
+            (logps - batch["old_per_token_logps"]).detach().reshape(grouped),
+            batch["advantages"].reshape(2, 4),
+            mask.reshape(grouped),
+            longest=LONGEST,
         )
-        trainer = make(IsomerGRPOTrainer, fresh, tokenizer, args)
-        trainer.train()
-        lines = [line for line in trainer.state.log_history if "loss" in line]
+        ratio = Corrected.ratio(batch["completion_ids"])
+        differ += int(ratio.unique().numel() > 1)
+        pushes = batch["advantages"][:, None] * weights.flatten(0, 1) * ratio
+        assert same_gradients(trainer, gradients, -(pushes * logps).sum()) > 1e-3
+    assert differ
+
+
+@pytest.fixture(scope="module")
+def prompts() -> Dataset:
+    """Of a task that the built-in student begins alike every time."""
+    return Dataset.from_list(to_prompts(create_isomers("arithmetic", seed=0, size=4, depth=2)))
+
+
+def student_log(tokenizer: Any, prompts: Dataset, folder: Path, **settings: Any) -> list[dict[str, float]]:
+    trainer = IsomerGRPOTrainer(
+        AutoModelForCausalLM.from_pretrained(student_path()),
+        reward,
+        config(folder, **settings),
+        train_dataset=prompts,
+        processing_class=tokenizer,
+        peft_config=LoraConfig(r=4, lora_alpha=8, target_modules="all-linear"),
+    )
+    trainer.train()
+    return [line for line in trainer.state.log_history if "loss" in line]
+
+
+def test_diagnostics_are_logged(tokenizer: Any, prompts: Dataset, tmp_path: Path) -> None:
+    # So warm that its answers differ, and still begin alike.
+    dfpo = {"clip": "none", "importance_sampling_level": "sequence", "loss_type": "grpo", "temperature": 2.0}
+    residuals = {}
+    for group in ("none", "min_replace", "orthogonal"):
+        lines = student_log(tokenizer, prompts, tmp_path / group, group_weights=group, max_completion_length=8, **dfpo)
         assert {"drift", "outside/above", "outside/below", "cancellation/shared"} <= set(lines[-1])
-        residuals = [line["cancellation/residual"] for line in lines if "cancellation/residual" in line]
-        if expected is not None:
-            assert all(abs(value) < 1e-5 for value in residuals)
+        residuals[group] = [line["cancellation/residual"] for line in lines if "cancellation/residual" in line]
+        assert len(residuals[group]) >= 2
+    assert max(residuals["none"]) > 0.01
+    assert max(residuals["min_replace"]) < 1e-5
+    assert max(residuals["orthogonal"]) < 1e-5
+
+
+@pytest.mark.parametrize("diagnose", [True, False])
+def test_clip_ratios_are_those_of_the_rule(
+    model: Any, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, diagnose: bool
+) -> None:
+    """Counted by hand from what the trainer's rule was given; TRL, to which all ratios are 1, would log zeros."""
+    wanted: list[dict[str, float]] = []
+    original = TokenWeights.__call__
+
+    def counting(self: TokenWeights, log_ratio: Tensor, advantages: Tensor, mask: Tensor, **kwargs: Any) -> Tensor:
+        ratio, tokens = log_ratio.exp(), mask.sum()
+        low, high = (ratio < 0.98) & mask, (ratio > 1.02) & mask
+        wanted.append(
+            {
+                "clip_ratio/low_mean": (low.sum() / tokens).item(),
+                "clip_ratio/high_mean": (high.sum() / tokens).item(),
+                "clip_ratio/region_mean": ((low | high).sum() / tokens).item(),
+                "clip_ratio/low_min": (low.sum(-1) / mask.sum(-1)).min().item(),
+                "clip_ratio/high_max": (high.sum(-1) / mask.sum(-1)).max().item(),
+            }
+        )
+        return original(self, log_ratio, advantages, mask, **kwargs)
+
+    monkeypatch.setattr(TokenWeights, "__call__", counting)
+    args = config(tmp_path, clip="symmetric", epsilon=0.02, diagnose=diagnose)
+    trainer = make(IsomerGRPOTrainer, model, tokenizer, args)
+    trainer.train()
+    lines = [line for line in trainer.state.log_history if "loss" in line]
+    assert len(lines) == len(wanted) == 4
+    for line, values in zip(lines, wanted, strict=True):
+        assert {name: line[name] for name in values} == pytest.approx(values, abs=1e-6)
+    assert max(line["clip_ratio/low_mean"] for line in lines) > 0
+    assert max(line["clip_ratio/high_mean"] for line in lines) > 0
+
+
+def test_clip_ratios_ask_for_the_sign_where_the_rule_does(model: Any, tokenizer: Any, tmp_path: Path) -> None:
+    args = config(tmp_path, epsilon=0.02, group_weights="orthogonal")
+    trainer = make(Recording, model, tokenizer, args)
+    trainer.train()
+    lines = [line for line in trainer.state.log_history if "loss" in line]
+    for (batch, parameters, _), line in zip(trainer.seen, lines, strict=True):
+        mask, logps = score(trainer, batch, parameters)
+        ratio, advantages = (logps - batch["old_per_token_logps"]).exp(), batch["advantages"][:, None]
+        # Rounding may carry one token over the edge.
+        one = 1.01 / mask.sum().item()
+        low = ((ratio < 0.98) & (advantages < 0) & mask).sum() / mask.sum()
+        high = ((ratio > 1.02) & (advantages > 0) & mask).sum() / mask.sum()
+        assert line["clip_ratio/low_mean"] == pytest.approx(low.item(), abs=one)
+        assert line["clip_ratio/high_mean"] == pytest.approx(high.item(), abs=one)
+        assert line["clip_ratio/region_mean"] < line["outside/below"] + line["outside/above"] or not low + high
+    assert sum(line["clip_ratio/region_mean"] for line in lines) > 0.1
+
+
+def test_nothing_is_clipped_without_clipping(model: Any, tokenizer: Any, tmp_path: Path) -> None:
+    trainer = make(IsomerGRPOTrainer, model, tokenizer, config(tmp_path, epsilon=0.02, clip="none"))
+    trainer.train()
+    lines = [line for line in trainer.state.log_history if "loss" in line]
+    assert sum(line["outside/below"] + line["outside/above"] for line in lines) > 0.1
+    assert all(line["clip_ratio/region_mean"] == 0 for line in lines)
 
 
 def test_it_can_be_silent(model: Any, tokenizer: Any, tmp_path: Path) -> None:
@@ -218,20 +351,30 @@ def test_it_can_be_silent(model: Any, tokenizer: Any, tmp_path: Path) -> None:
 
 def test_groups_that_a_batch_would_break_are_refused(model: Any, tokenizer: Any, tmp_path: Path) -> None:
     args = config(tmp_path, per_device_train_batch_size=2, group_weights="min_replace")
-    with pytest.raises(UserError, match=r"is 2, which breaks groups of 4; use 4, and divide"):
+    with pytest.raises(
+        UserError, match=r"^group_weights='min_replace' compares .* is 2, which breaks groups of 4; use 4$"
+    ):
         make(IsomerGRPOTrainer, model, tokenizer, args)
-    # Without weights that look at the group they may be broken, as in TRL.
-    trainer = make(
-        IsomerGRPOTrainer, model, tokenizer, config(tmp_path, per_device_train_batch_size=2, clip="symmetric")
-    )
+    args = config(tmp_path, per_device_train_batch_size=2, gradient_accumulation_steps=4)
+    with pytest.raises(
+        UserError, match=r"^diagnose compares .* use 4 and gradient_accumulation_steps=2, or set diagnose to False$"
+    ):
+        make(IsomerGRPOTrainer, model, tokenizer, args)
+    # Where nothing looks at the group they may be broken, as in TRL.
+    args = config(tmp_path, per_device_train_batch_size=2, clip="symmetric", diagnose=False)
+    trainer = make(IsomerGRPOTrainer, model, tokenizer, args)
     trainer.train()
-    assert not any("drift" in line for line in trainer.state.log_history)
+    assert all("drift" not in line for line in trainer.state.log_history)
 
 
 def test_a_warning_where_all_ratios_are_one(model: Any, tokenizer: Any, tmp_path: Path) -> None:
     once = config(tmp_path, num_iterations=1, steps_per_generation=1)
     with pytest.warns(UserWarning, match="every ratio is 1"):
         make(IsomerGRPOTrainer, model, tokenizer, once)
+    # Under vLLM TRL scores again with the weights that the step begins with: its ratios are 1 as well.
+    once.use_vllm = True
+    with pytest.warns(UserWarning, match="every ratio is 1"), contextlib.suppress(ImportError):
+        make(IsomerGRPOTrainer, LlamaForCausalLM(model.config), tokenizer, once)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         make(IsomerGRPOTrainer, LlamaForCausalLM(model.config), tokenizer, config(tmp_path))
@@ -246,6 +389,7 @@ def test_a_warning_where_all_ratios_are_one(model: Any, tokenizer: Any, tmp_path
         ({"group_weights": "min_replace", "off_policy_mask_threshold": 0.1}, "off_policy_mask_threshold would drop"),
         ({"clip": "symmetric", "delta": 4.0}, "delta would drop"),
         ({"clip": "none", "beta": 0.1}, "use_bias_correction_kl needs the ratios"),
+        ({"group_weights": "min_replace", "mask_truncated_completions": True}, "no longer sum to zero"),
     ],
 )
 def test_settings_that_do_not_fit(tmp_path: Path, settings: dict[str, Any], message: str) -> None:

@@ -235,6 +235,16 @@ def test_the_repairs_cancel(drawn: tuple[list[float], list[float]]) -> None:
     assert (min_replace(weights) == weights.min()).all()
 
 
+def test_no_gradient_flows_through_the_repairs() -> None:
+    weights = torch.rand(1, 4, 3, dtype=torch.float64, requires_grad=True)
+    advantages = torch.tensor([[1.0, 0.5, -0.5, -1.0]], dtype=torch.float64, requires_grad=True)
+    mask = torch.ones(1, 4, 3, dtype=torch.bool)
+    assert not min_replace(weights).requires_grad
+    assert not min_replace(weights, mask).requires_grad
+    assert not advantage_orthogonal(weights, advantages).requires_grad
+    assert not advantage_orthogonal(weights, advantages, mask).requires_grad
+
+
 def test_orthogonal_is_the_nearest_and_changes_nothing_twice() -> None:
     batch = Batch(3)
     weights = torch.rand(N, G, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -268,14 +278,35 @@ def test_positions_that_all_completions_have_cancel(group: str, level: str, norm
 def test_the_gradient_on_a_shared_prefix_of_a_real_model_vanishes() -> None:
     torch.manual_seed(0)
     # GPT-2 norms in the model's own precision; Llama's RMSNorm rounds to float32.
-    model = GPT2LMHeadModel(GPT2Config(vocab_size=31, n_embd=16, n_layer=2, n_head=2, n_positions=32)).double().eval()
+    model = (
+        GPT2LMHeadModel(
+            GPT2Config(vocab_size=31, n_embd=16, n_layer=2, n_head=2, n_positions=32, bos_token_id=0, eos_token_id=0)
+        )
+        .double()
+        .eval()
+    )
+    group, prompt, own = 6, 4, 8
     rng = torch.Generator().manual_seed(1)
-    group, prompt, shared, own = 6, 4, 5, 6
-    head = torch.randint(31, (1, prompt + shared), generator=rng).expand(group, -1)
-    ids = torch.cat([head, torch.randint(31, (group, own), generator=rng)], dim=1)
+    # Sharpened, so that completions begin alike; drawn until some, but not all of their tokens are common to all.
+    for seed in range(100):
+        torch.manual_seed(seed)
+        ids = model.generate(
+            torch.arange(3, 3 + prompt).expand(group, -1),
+            attention_mask=torch.ones(group, prompt, dtype=torch.long),
+            do_sample=True,
+            temperature=0.05,
+            min_new_tokens=own,
+            max_new_tokens=own,
+        )
+        equal = (ids == ids[:1]).all(0)[prompt:]
+        shared = int(equal.long().cumprod(0).sum())
+        if 2 <= shared <= own - 2:
+            break
+    else:
+        pytest.fail("no group of completions with a common beginning")
     logps = model(ids).logits[:, prompt - 1 : -1].log_softmax(-1).gather(-1, ids[:, prompt:, None])[..., 0][None]
-    mask = torch.arange(shared + own) < torch.randint(shared + 1, shared + own + 1, (1, group, 1), generator=rng)
-    old = logps.detach() + 0.3 * torch.randn(1, group, shared + own, generator=rng, dtype=torch.float64)
+    mask = torch.arange(own) < torch.randint(shared + 1, own + 1, (1, group, 1), generator=rng)
+    old = logps.detach() + 0.3 * torch.randn(1, group, own, generator=rng, dtype=torch.float64)
     # The sampling policy gives a shared prefix the same probability in every completion.
     old[..., :shared] = old[:, :1, :shared]
     rewards = torch.randn(1, group, generator=rng, dtype=torch.float64)

@@ -46,13 +46,17 @@ def report(
     baseline: Annotated[
         str | None, typer.Option(help="Label of the method to compare with; by default ERM, else the first.")
     ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Mean reward, 0 to 1, that group RL is to reach: also show the steps to it."),
+    ] = None,
 ) -> None:
     """Turn run folders into one self-contained HTML page."""
     from isograd.report import build_report, save_picture
     from isograd.report.benchmarks import split_folders
 
     runs, benchmarks = split_folders(folders)
-    typer.echo(str(build_report(runs, output, baseline=baseline, benchmarks=benchmarks)))
+    typer.echo(str(build_report(runs, output, baseline=baseline, threshold=threshold, benchmarks=benchmarks)))
     if picture is not None:
         typer.echo(str(save_picture(runs, picture)))
 

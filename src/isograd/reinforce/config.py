@@ -56,6 +56,11 @@ class IsomerGRPOConfig(GRPOConfig):
             raise UserError(
                 f"{asked}: loss_type {self.loss_type!r} has weights of its own; use {', '.join(_CLIPPED_LOSSES)}"
             )
+        if self.group_weights == "min_replace" and self.mask_truncated_completions:
+            raise UserError(
+                f"{asked}: mask_truncated_completions takes completions out of their group, and the advantages of the "
+                "rest no longer sum to zero; set it to False, or use group_weights='orthogonal'"
+            )
         for name in ("off_policy_mask_threshold", "delta"):
             if getattr(self, name) is not None:
                 raise UserError(f"{asked}: {name} would drop tokens by the sign of the advantage again; leave it unset")

@@ -32,6 +32,12 @@ def _sum_by_node(values: Float[Tensor, "N G T"], nodes: Int[Tensor, "N G T"]) ->
     return torch.zeros_like(values).scatter_add(1, nodes.clamp(min=0), torch.where(nodes >= 0, values, 0))
 
 
+def _shared_by_all(sharers: Float[Tensor, "N G T"], nodes: Int[Tensor, "N G T"]) -> Bool[Tensor, "N G T"]:
+    """Whether all completions of the group that have tokens, two at least, share the node."""
+    there = (nodes >= 0).any(-1).sum(1)
+    return (sharers == there[:, None, None]) & (sharers >= 2)
+
+
 def cancellation(
     advantages: Float[Tensor, "N G"], weights: Float[Tensor, "N G T"], nodes: Int[Tensor, "N G T"]
 ) -> dict[str, float]:
@@ -46,7 +52,8 @@ def cancellation(
         nodes: from :func:`shared_nodes`.
 
     Returns:
-        ``residual`` over tokens that all G completions share, which no reward can tell apart; ``residual_any`` over
+        ``residual`` over tokens that all completions of a group share (those that have any: some may be masked out),
+        which no reward can tell apart; ``residual_any`` over
         those that two or more share (where the sharers differ in mean reward from the rest, part of it is signal); both
         NaN where there are none. ``shared``: the share of tokens that two or more completions share.
     """
@@ -61,7 +68,7 @@ def cancellation(
 
     some = count >= 2
     return {
-        "residual": mean(count == advantages.shape[1]),
+        "residual": mean(_shared_by_all(count, nodes)),
         "residual_any": mean(some),
         "shared": (torch.where(some, count, 0).sum() / count.sum().clamp(min=1)).item(),
     }
@@ -87,7 +94,7 @@ def learning_tax(
         sampling policy so far, by the estimate r - 1 - log r. NaN where there is no update, or no divergence.
     """
     sharers = _sum_by_node((nodes >= 0).to(weights), nodes)
-    every = sharers == advantages.shape[1]
+    every = _shared_by_all(sharers, nodes)
     # All sharers of a node have the same context, hence the same probability: their mean is anyone's.
     open_ = _sum_by_node(1 - logps.detach().exp(), nodes) / sharers.clamp(min=1)
     push = (open_ * _sum_by_node(advantages[..., None] * weights, nodes)).square()

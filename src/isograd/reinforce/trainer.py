@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import split_pixel_values_by_grid, split_tensor_dict, unsplit_pixel_values_by_grid
@@ -16,7 +17,7 @@ from isograd.common.seeding import named_random
 from isograd.reinforce.config import IsomerGRPOConfig
 from isograd.reinforce.diagnostics import cancellation, drift, learning_tax, shared_nodes
 from isograd.reinforce.shared_prompts import prefilled_generation, score_completions, share_a_prompt
-from isograd.reinforce.weights import importance_ratio
+from isograd.reinforce.weights import importance_ratio, kept
 
 __all__ = ["IsomerGRPOTrainer", "shuffle_groups"]
 
@@ -55,8 +56,11 @@ class IsomerGRPOTrainer(GRPOTrainer):
             ``is_trainable=True`` goes on from a distilled adapter.
         args: an :class:`IsomerGRPOConfig`.
 
+    What is logged of a step (cancellation and the like, and for changed weights ``clip_ratio``) is the mean over its
+    micro-batches and processes.
+
     Raises:
-        UserError: a batch size that would break groups whose weights depend on each other.
+        UserError: a batch size that would break groups, where weights or diagnostics look at a whole group.
     """
 
     _tag_names = ["trl", "grpo", "isograd"]  # noqa: RUF012 - TRL reads a list
@@ -66,14 +70,10 @@ class IsomerGRPOTrainer(GRPOTrainer):
         # GRPOConfig fills in what is None.
         size, rows, steps = args.num_generations or 0, args.per_device_train_batch_size, args.steps_per_generation or 0
         self._whole = rows % size == 0
-        if args.group_weights != "none" and not self._whole:
-            raise UserError(
-                f"group_weights={args.group_weights!r} compares the completions of a group, but "
-                f"per_device_train_batch_size is {rows}, which breaks groups of {size}; use "
-                f"{math.ceil(rows / size) * size}, and divide gradient_accumulation_steps as much"
-            )
+        if (args.group_weights != "none" or args.diagnose) and not self._whole:
+            raise UserError(_broken_groups(args, size, rows))
         cycle = steps * args.num_iterations
-        if args.gradient_accumulation_steps % cycle == 0 and not args.use_vllm:
+        if args.gradient_accumulation_steps % cycle == 0:
             warnings.warn(
                 f"each generation is used for one optimizer step (gradient_accumulation_steps="
                 f"{args.gradient_accumulation_steps}, steps_per_generation * num_iterations={cycle}): every ratio "
@@ -87,6 +87,7 @@ class IsomerGRPOTrainer(GRPOTrainer):
             # The rule takes ratios by sequence itself; TRL is left to multiply by 1, token by token.
             self.importance_sampling_level = "token"
         self._scoring: dict[str, Any] | None = None
+        self._clipped: dict[str, float] = {}
 
     # -- whole groups ----------------------------------------------------------------------------------------------
 
@@ -114,9 +115,13 @@ class IsomerGRPOTrainer(GRPOTrainer):
         self._scoring = dict(inputs) if self._training() else None
         try:
             loss: Tensor = super()._compute_loss(model, inputs if self._scoring is None else self._scoring)
-            return loss
         finally:
             self._scoring = None
+        for name, value in self._clipped.items():
+            # To TRL all ratios were 1, and it has logged that nothing was clipped.
+            self._metrics["train"][name][-1] = value
+        self._clipped = {}
+        return loss
 
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: Tensor, attention_mask: Tensor, logits_to_keep: int, *args: Any, **kwargs: Any
@@ -199,6 +204,7 @@ class IsomerGRPOTrainer(GRPOTrainer):
             if self.args.diagnose and self._whole:
                 self._diagnose(inputs, advantages, weights, mask, grouped(known), log_ratio)
             if self.args.reweighs:
+                self._clipped = self._over_processes(self._clip_ratios(advantages, mask, log_ratio))
                 # What TRL will divide by is in the weights already.
                 lengths = mask.sum(-1, keepdim=True).clamp(min=1) if self.loss_type == "grpo" else 1
                 factor = weights * lengths * (mask.shape[0] * mask.shape[1])
@@ -221,15 +227,56 @@ class IsomerGRPOTrainer(GRPOTrainer):
         tax = learning_tax(advantages, weights, nodes, logps, log_ratio)
         values |= {f"learning_tax/{name}": value for name, value in tax.items()}
         values["drift"] = drift(advantages, log_ratio, mask)
-        values |= self._clipped(log_ratio, mask)
-        for name, value in values.items():
+        values |= self._outside(log_ratio, mask)
+        for name, value in self._over_processes(values).items():
             if not math.isnan(value):
                 self._metrics["train"][name].append(value)
 
-    def _clipped(self, log_ratio: Tensor, mask: Tensor) -> dict[str, float]:
+    def _outside(self, log_ratio: Tensor, mask: Tensor) -> dict[str, float]:
         """Share of tokens whose ratio is beyond either end of the range, whatever becomes of them."""
-        ratio = importance_ratio(log_ratio, mask, self._rule.level)
+        below, above = self._beyond(log_ratio, mask)
         count = mask.sum().clamp(min=1)
-        below = ((ratio < 1 - self._rule.low) & mask).sum() / count
-        above = ((ratio > 1 + self._rule.high) & mask).sum() / count
-        return {"outside/below": below.item(), "outside/above": above.item()}
+        return {"outside/below": (below.sum() / count).item(), "outside/above": (above.sum() / count).item()}
+
+    def _clip_ratios(
+        self, advantages: Float[Tensor, "N G"], mask: Bool[Tensor, "N G T"], log_ratio: Float[Tensor, "N G T"]
+    ) -> dict[str, float]:
+        """Share of tokens that the rule drops for being beyond either end, under TRL's names."""
+        rule = self._rule
+        below, above = self._beyond(log_ratio, mask)
+        ratio = importance_ratio(log_ratio, mask, rule.level)
+        dropped = ~kept(ratio, advantages, 1 - rule.low, 1 + rule.high, symmetric=rule.clip == "symmetric")
+        if rule.clip == "none":
+            dropped = torch.zeros_like(dropped)
+        by_side = {"low": below & dropped, "high": above & dropped, "region": dropped & mask}
+        count = mask.sum().clamp(min=1)
+        values = {f"clip_ratio/{side}_mean": (tokens.sum() / count).item() for side, tokens in by_side.items()}
+        lengths = mask.sum(-1).clamp(min=1)
+        values["clip_ratio/low_min"] = (by_side["low"].sum(-1) / lengths).min().item()
+        values["clip_ratio/high_max"] = (by_side["high"].sum(-1) / lengths).max().item()
+        return values
+
+    def _beyond(self, log_ratio: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        ratio = importance_ratio(log_ratio, mask, self._rule.level)
+        return (ratio < 1 - self._rule.low) & mask, (ratio > 1 + self._rule.high) & mask
+
+    def _over_processes(self, values: dict[str, float]) -> dict[str, float]:
+        """Means over the processes that know a value; all call this with the same names."""
+        if self.accelerator.num_processes == 1:
+            return values
+        here: Any = torch.tensor([*values.values()], dtype=torch.float32, device=self.accelerator.device)
+        means = self.accelerator.gather(here).unflatten(0, (-1, len(values))).nanmean(0)
+        return dict(zip(values, means.tolist(), strict=True))
+
+
+def _broken_groups(args: IsomerGRPOConfig, size: int, rows: int) -> str:
+    reason = f"group_weights={args.group_weights!r} compares" if args.group_weights != "none" else "diagnose compares"
+    whole = math.ceil(rows / size) * size
+    micro_batches, left = divmod(args.gradient_accumulation_steps * rows, whole)
+    told = (
+        f"{reason} the completions of a group, but per_device_train_batch_size is {rows}, which breaks groups of "
+        f"{size}; use {whole}"
+    )
+    if not left:
+        told += f" and gradient_accumulation_steps={micro_batches}"
+    return told if args.group_weights != "none" else f"{told}, or set diagnose to False"

@@ -264,30 +264,39 @@ class TokenWeights:
 
 METHODS: Final[Mapping[str, TokenWeights]] = MappingProxyType(
     {
-        # arXiv 2402.03300, eq. 3, without the KL term.
         "grpo": TokenWeights(),
-        # arXiv 2503.20783: no length normalization (and no division of advantages by the group's deviation).
         "dr_grpo": TokenWeights(normalization="constant"),
-        # arXiv 2503.14476, eq. 8: tokens of the whole batch count alike, and more room above.
         "dapo": TokenWeights(high=0.28, normalization="batch"),
-        # As DAPO with equal bounds; TRL's name.
         "bnpo": TokenWeights(normalization="batch"),
-        # arXiv 2507.18071, eq. 5, with its bounds.
         "gspo": TokenWeights(level="sequence", low=3e-4, high=4e-4),
-        # arXiv 2507.18071, eq. 13: the same weights for advantages by completion, by another road.
         "gspo_token": TokenWeights(level="sequence", low=3e-4, high=4e-4),
-        # arXiv 2506.13585, eq. 4: ratios are capped above, no token is dropped; the bound of arXiv 2510.13786.
+        # The bound of arXiv 2510.13786.
         "cispo": TokenWeights(clip="saturate", high=4.0, normalization="batch"),
-        # arXiv 2509.02333: dynamic bounds. Its mean over a completion's tokens is summed, not averaged, over the group:
-        # a factor. Its smoothed advantages are the business of whoever computes advantages.
         "dcpo": TokenWeights(clip="dynamic", low=0.16, high=0.2),
-        # arXiv 2511.04256, with fixed bounds; the paper's depend on entropy.
         "sspo": TokenWeights(level="segment"),
-        # arXiv 2604.13088: GRPO with symmetric clipping.
         "grpo_fix": TokenWeights(clip="symmetric"),
-        # arXiv 2604.13088, eq. 17 and 18, on GSPO's ratio by sequence, without clipping.
         "dfpo_min": TokenWeights(level="sequence", clip="none", group="min_replace"),
         "dfpo_orthogonal": TokenWeights(level="sequence", clip="none", group="orthogonal"),
     }
 )
-"""Published methods by name."""
+"""Published methods by name.
+
+With the ratios r_it by token and s_i by sequence, c = 1 where clipping keeps a token and 0 where it drops it
+(:func:`kept`), |y_i| the length of a completion, B the tokens of the batch and L a fixed length, w_it is::
+
+    grpo             c r_it / (N G |y_i|)            arXiv 2402.03300, eq. 3, without the KL term
+    dr_grpo          c r_it / (N G L)                arXiv 2503.20783; its advantages are not divided by a deviation
+    dapo             c r_it / B                      arXiv 2503.14476, eq. 8: more room above
+    bnpo             c r_it / B                      as DAPO with equal bounds; TRL's name
+    gspo             c s_i / (N G |y_i|)             arXiv 2507.18071, eq. 5, with its bounds
+    gspo_token       c s_i / (N G |y_i|)             its eq. 13: the same for advantages by completion, by another road
+    cispo            min(r_it, 1 + high) / B         arXiv 2506.13585, eq. 4: no token is dropped
+    dcpo             c r_it / (N G |y_i|)            arXiv 2509.02333: bounds by token (:func:`dynamic_bounds`)
+    sspo             c r_segment / (N G |y_i|)       arXiv 2511.04256, with fixed bounds; the paper's depend on entropy
+    grpo_fix         c r_it / (N G |y_i|)            arXiv 2604.13088: c does not ask for the sign of A
+    dfpo_min         min_j of s_j / (N G |y_j|)      arXiv 2604.13088, eq. 17
+    dfpo_orthogonal  w - (A.w / A.A) A, the same w   arXiv 2604.13088, eq. 18
+
+DCPO sums the completions of a group where this averages them, which is a factor; its smoothed advantages are the
+business of whoever computes advantages.
+"""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from isograd.common.errors import UserError
-from isograd.report.learning import learning_values
+from isograd.report.learning import COUNTS, learning_values, reinforced
 from isograd.report.runs import POOLINGS, Distance, Run, SplitScore, read_runs
 from isograd.report.summary import Cell, Method, describe_split, group_runs, split_order
 
@@ -20,11 +20,15 @@ RATIOS: Final = {"step_seconds": "step_time_ratio", "peak_memory_bytes": "peak_m
 
 @dataclass(frozen=True)
 class Metric:
-    """One number of a run: its name in files, its title in tables, and how it is read (None: not measured)."""
+    """One number of a run: its name in files, its title in tables, and how it is read (None: not measured).
+
+    ``digits`` are those after the point in tables.
+    """
 
     key: str
     title: str
     value: Callable[[Run], float | None]
+    digits: int = 3
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Row:
 class Group:
     """What is compared with each other: the runs of all methods on the data of one family.
 
-    ``threshold`` is the reward that reinforcement learning is to reach; None where nothing is reinforced.
+    ``threshold`` is the reward that reinforcement learning is to reach, whose steps are counted; None: they are not.
     """
 
     name: str
@@ -87,11 +91,14 @@ class Group:
         ]
 
     def learning(self) -> list[Metric]:
-        """What the logs of reinforcement learning say; nothing without a threshold."""
-        if self.threshold is None:
+        """What the logs of reinforcement learning say; nothing where no run with scores logged rewards."""
+        if not any(reinforced(run) for method in self.methods for run in method.scored):
             return []
         values = learning_values(self.threshold)
-        return [Metric(f"learning/{key}", title, value) for key, (title, value) in values.items()]
+        return [
+            Metric(f"learning/{key}", title, value, digits=0 if key in COUNTS else 3)
+            for key, (title, value) in values.items()
+        ]
 
     def costs(self) -> list[Metric]:
         """Seconds of a step and peak memory; the untrained student has neither."""
@@ -144,7 +151,7 @@ def read_comparison(
     Args:
         groups: run folders by group, methods in the order in which they are to stand.
         baseline: the label of the method that the others are compared with.
-        threshold: the reward that reinforcement learning is to reach, if the runs are of that kind.
+        threshold: the reward that reinforcement learning is to reach, if the steps to it are to be counted.
 
     Raises:
         UserError: a group without a run of the baseline, or as :func:`isograd.report.runs.read_runs`.

@@ -43,10 +43,10 @@ def group_tables(group: Group) -> list[TextTable]:
     between = " A low distance within sets says something only beside accuracy and beside the one between sets."
 
     def means(method: Method, metric: Metric) -> str:
-        return _cell(method.over_seeds(metric.value), _plain)
+        return _cell(method.over_seeds(metric.value), lambda number: _plain(number, metric.digits))
 
     def differences(method: Method, metric: Metric) -> str:
-        return _cell(group.difference(method, metric), _signed, spread=False)
+        return _cell(group.difference(method, metric), lambda number: _signed(number, metric.digits), spread=False)
 
     rivals = [method for method in group.methods if method is not group.baseline]
     tables = [
@@ -75,11 +75,14 @@ def group_tables(group: Group) -> list[TextTable]:
                 metrics=group.chains(),
             ),
         ]
-    if group.threshold is not None:
-        note = (
-            f"From the training logs. The threshold is a reward of {_plain(group.threshold)}, the mean of {SMOOTHED} "
-            "generations; a run that never reaches it counts with all its steps. The end is the last fifth."
-        )
+    if group.learning():
+        reach = ""
+        if group.threshold is not None:
+            reach = (
+                f" The threshold is a reward of {_plain(group.threshold)}, the mean of {SMOOTHED} generations; "
+                "a run that never reaches it counts with all its steps."
+            )
+        note = f"From the training logs.{reach} The end is the last fifth."
         tables.append(_table("learning", "Reinforcement learning", note, group, means, metrics=group.learning()))
         if rivals:
             title = f"Paired difference to {base}: reinforcement learning"
@@ -190,13 +193,13 @@ def _cell(cell: Cell | None, form: Callable[[float], str], *, spread: bool = Tru
     return text
 
 
-def _plain(number: float) -> str:
-    """Three digits, no zero before the point."""
+def _plain(number: float, digits: int = 3) -> str:
+    """No zero before the point."""
     # Adding zero turns a rounded -0.0 into 0.0.
-    text = f"{round(number, 3) + 0.0:.3f}"
+    text = f"{round(number, digits) + 0.0:.{digits}f}"
     return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
 
 
-def _signed(number: float) -> str:
-    text = _plain(number)
+def _signed(number: float, digits: int) -> str:
+    text = _plain(number, digits)
     return text if text.startswith("-") else f"+{text}"

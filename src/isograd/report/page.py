@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from isograd.common.errors import UserError
 from isograd.common.files import write_text
 from isograd.report.baseline import choose_baseline
 from isograd.report.benchmarks import benchmark_tables
@@ -20,6 +21,7 @@ from isograd.report.cosines import cosine_panel, unread_cosines
 from isograd.report.examples import sets_side_by_side
 from isograd.report.figures import accuracy_panel
 from isograd.report.layers import collapsed_layers, consistency_panel, distances_by_layer, masks
+from isograd.report.learning import reinforced
 from isograd.report.panels import REINFORCED, TRAINED, domain_panels, log_panels
 from isograd.report.runs import LAYER_POOLINGS, POOLINGS, read_runs
 from isograd.report.scatter import scatter_panel
@@ -55,8 +57,10 @@ def build_report(
         output: the file to write; its folder is made if need be, an old file is replaced whole.
         title: the page's heading.
         baseline: label of the method that the others are compared with, which brings the tables of a comparison too;
-            by default ERM, else the first trained method with scores, and of these tables the costs alone.
-        threshold: the reward that reinforcement learning is to reach, for the tables of a comparison.
+            by default ERM, else the first trained method with scores, and of these tables the costs and what the logs
+            of reinforcement learning say.
+        threshold: the mean reward in [0, 1] that reinforcement learning is to reach; without one, the steps to it are
+            not counted.
         benchmarks: folders that ``isograd evaluate --tasks`` wrote (format: :mod:`isograd.report.benchmarks`), whose
             scores and paired differences stand in tables of their own.
 
@@ -65,8 +69,12 @@ def build_report(
 
     Raises:
         UserError: no folders, a folder without ``run.json`` (``results.json``), a file that does not hold what its
-            format asks for, two scored runs of one label with the same seed, or a baseline that no run is labelled.
+            format asks for, two scored runs of one label with the same seed, a baseline that no run is labelled, or a
+            threshold that is no mean reward.
     """
+    # Said so that NaN is refused too.
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise UserError(f"threshold is {threshold}; it must be a mean reward from 0 to 1")
     runs = read_runs(run_dirs)
     methods = group_runs(runs)
     splits = split_order(methods)
@@ -83,9 +91,10 @@ def build_report(
         methods=methods,
         erm=base,
         rivals=_rivals(methods, base, splits),
-        tables=_further_tables(Group("", dict(zip(map(Path, run_dirs), runs, strict=True)), methods, base, threshold))
-        if base and baseline
-        else [],
+        tables=_further_tables(
+            Group("", dict(zip(map(Path, run_dirs), runs, strict=True)), methods, base or methods[0], threshold),
+            compared=bool(base and baseline),
+        ),
         costs=_costs(methods, base),
         benchmarks=benchmark_tables([Path(folder) for folder in benchmarks]),
         runs=runs,
@@ -109,9 +118,7 @@ def build_report(
         collapsed=collapsed_layers(methods),
         overall_curves=log_panels(methods, TRAINED, "overall"),
         domain_curves=domain_panels(methods, runs),
-        reinforced=log_panels(methods, REINFORCED, "rl")
-        if any("reward" in r for run in runs for r in run.training)
-        else [],
+        reinforced=log_panels(methods, REINFORCED, "rl") if any(reinforced(run) for run in runs) else [],
         cosines=_drawn((method, cosine_panel(method, f"cosines-{method.index}")) for method in methods),
         unread=unread_cosines(methods),
         masks=masks(methods, "mask-layers"),
@@ -149,9 +156,13 @@ def _drawn(panels: Iterable[tuple[_T, Markup | None]]) -> list[tuple[_T, Markup]
     return [(name, panel) for name, panel in panels if panel is not None]
 
 
-def _further_tables(group: Group) -> list[TextTable]:
-    """The tables of a comparison that the page does not have in another form."""
-    return [table for table in group_tables(group) if table.key not in (*_SHOWN, "cost")]
+def _further_tables(group: Group, *, compared: bool) -> list[TextTable]:
+    """The tables of a comparison that the page does not have in another form; else those that need no baseline."""
+    return [
+        table
+        for table in group_tables(group)
+        if (table.key not in (*_SHOWN, "cost") if compared else table.key == "learning")
+    ]
 
 
 def _costs(methods: Sequence[Method], base: Method | None) -> list[TextTable]:
