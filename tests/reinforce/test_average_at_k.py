@@ -80,6 +80,7 @@ def test_scores_and_their_paired_difference(
         assert "avg@1 0.6667 [0.0000, 1.0000] on 3 problems; 1 of 3 answers" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_what_is_there_after_a_kill_is_not_asked_again(data: Path, tmp_path: Path, script: ModuleType) -> None:
     output = tmp_path / "out"
     with running_server(tmp_path, answer=ANSWER, latency=0.1) as server:
