@@ -83,23 +83,24 @@ def test_scores_and_their_paired_difference(
 @pytest.mark.slow
 def test_what_is_there_after_a_kill_is_not_asked_again(data: Path, tmp_path: Path, script: ModuleType) -> None:
     output = tmp_path / "out"
-    with running_server(tmp_path, answer=ANSWER, latency=0.1) as server:
+    # Six answers, then none: the kill finds the script waiting.
+    with running_server(tmp_path, answer=ANSWER, script=[""] * 6 + ["hang"] * 2, hang=600) as server:
         command = words(server, data, output, concurrency=2)
         process = subprocess.Popen([sys.executable, str(SCRIPT), *command], stdout=subprocess.PIPE, text=True)
         deadline = time.monotonic() + 120
-        while not (output / "samples.jsonl").exists() or len(rows_of(output)) < 4:
+        while not (output / "samples.jsonl").exists() or len(rows_of(output)) < 6:
             assert process.poll() is None, process.communicate()[0]
             assert time.monotonic() < deadline
             time.sleep(0.01)
         process.kill()
         process.communicate()
         there = rows_of(output)
-        assert len(there) < 18
+        assert len(there) == 6
         with (output / "samples.jsonl").open("a") as file:
             file.write('{"problem": 2, "sam')
         before = len(server.calls())
         script.main(command)
-        assert len(server.calls()) - before == 18 - len(there)
+        assert len(server.calls()) - before == 12
         rows = rows_of(output)
         assert rows[: len(there)] == there
         assert {(row["problem"], row["sample"]) for row in rows} == {(p, s) for p in range(3) for s in range(6)}

@@ -91,7 +91,7 @@ def test_flags_of_the_command_reach_the_run(tmp_path: Path) -> None:
     assert (second["label"], second["steps"], second["config"]["seed"]) == ("grpo+none+orthogonal", 2, 3)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_the_ten_minutes_of_the_page(tmp_path: Path) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
