@@ -8,10 +8,11 @@ domains with right padding and prompts without labels, through the trainer's los
 computes log-probabilities and entropies for every method, ERM too):
 
 * loss-level methods (``erm``, ``irm``, ``vrex``, ``group_dro``, ``fishr``): forward and backward of the objective;
-* local and global methods (``and_mask`` ... ``iga_sets``): the same pass inside ``DomainCapture.micro_batch``, then
-  ``write_gradients``;
+* local and global methods (``and_mask`` ... ``iga_sets``; ``torchjd`` is its UPGrad weighting): the same pass inside
+  ``DomainCapture.micro_batch``, then ``write_gradients``;
 * ``fish``: K small forward and backward passes, one after the other;
-* ``consistency_js``, ``consistency_variance``: ERM and the term, at one aligned token of each row;
+* ``consistency_js``, ``consistency_variance``, ``iga_consistency``: ERM or IGA and the term (for IGA that of
+  ``consistency_variance``), at one aligned token of each row;
 * ``torchjd_upgrad``, ``torchjd_pcgrad``: torchjd's own engine on the K losses, where it is installed: a Jacobian of K
   rows by K backward passes through one graph (``parallel_chunk_size=1``: the fused head has no vmap), then its
   aggregator;
@@ -35,10 +36,11 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from peft import LoraConfig, get_peft_model
@@ -48,6 +50,7 @@ from trl.trainer.utils import add_fused_lm_head
 
 import isograd.capture._dense as dense_module
 import isograd.capture.domain_capture as capture_module
+from isograd import gradients
 from isograd.capture import DomainCapture
 from isograd.capture._layers import find_layers
 from isograd.common.seeding import derive_seed
@@ -56,7 +59,7 @@ from isograd.distill.hidden import final_states
 from isograd.distill.inner_loop import walk_domains
 from isograd.distill.loss import head_tokens, sum_by_domain
 from isograd.distill.objective import Shares, StepObjective
-from isograd.gradients import Erm, Iga, InnerLoopMethod, LossMethod, Method, chain_rule, make_method, truncated_svd
+from isograd.gradients import Iga, InnerLoopMethod, LossMethod, Method, chain_rule, make_method, truncated_svd
 
 try:
     from torchjd import aggregation, autojac
@@ -65,14 +68,17 @@ except ImportError:
 
 K = 4
 METHODS: dict[str, Method] = {
-    **{name: make_method(name) for name in ("erm", "irm", "vrex", "group_dro", "fish", "fishr")},
-    **{name: make_method(name) for name in ("and_mask", "sand_mask", "pcgrad", "mgda", "cagrad", "iga")},
+    **{name: make_method(name) for name in gradients.METHODS if name != "torchjd" or autojac is not None},
     "iga_factor": Iga(space="factor"),
     "iga_running": Iga(variance="running"),
     "iga_singular": Iga(basis="singular"),
     "iga_sets": Iga(variance="set"),
 }
-CONSISTENCY = {"consistency_js": "js", "consistency_variance": "logit_variance"}
+CONSISTENCY = {
+    "consistency_js": ("erm", "js"),
+    "consistency_variance": ("erm", "logit_variance"),
+    "iga_consistency": ("iga", "logit_variance"),
+}
 TORCHJD = {} if autojac is None else {"torchjd_upgrad": "UPGrad", "torchjd_pcgrad": "PCGrad"}
 VARIANTS = (*METHODS, *CONSISTENCY, *TORCHJD, "naive")
 
@@ -119,16 +125,14 @@ class Bench:
         elif variant in TORCHJD:
             self._torchjd(getattr(aggregation, TORCHJD[variant])())
         elif variant in CONSISTENCY:
-            self._consistency(CONSISTENCY[variant])
+            self._consistency(*CONSISTENCY[variant])
         elif isinstance(method := METHODS[variant], LossMethod):
             self._objective_backward(variant, method)
         elif isinstance(method, InnerLoopMethod):
             walk_domains(self.factors, range(K), self._one_domain, method.step_size)
         else:
-            capture = self._capture(variant)
-            with capture.micro_batch(self.domains):
+            with self._captured(variant):
                 self.shares().losses.mean().backward()
-            capture.write_gradients()
 
     def shares(self, rows: Tensor | slice = slice(None)) -> Shares:
         """What these rows contribute to the losses of the domains."""
@@ -157,13 +161,12 @@ class Bench:
             loss = objective.loss(method, self.tokens, self.shares())
         loss.backward()
 
-    def _consistency(self, form: str) -> None:
+    def _consistency(self, method: str, form: str) -> None:
         term, base = ConsistencyTerm(form, 1.0), self.model.get_base_model()
-        objective = StepObjective(lambda values: values, 1)
-        with term.watching(base) as states:
-            shares = self.shares()
-        loss = objective.loss(Erm(), self.tokens, shares)
-        (loss + term(base, states[0], self.aligned, K)).backward()
+        with self._captured(method) if method != "erm" else nullcontext():
+            with term.watching(base) as states:
+                loss = self.shares().losses.mean()
+            (loss + term(base, states[0], self.aligned, K)).backward()
 
     def _one_domain(self, domain: int) -> Tensor:
         loss = self.shares(self.domains == domain).losses.sum()
@@ -188,12 +191,15 @@ class Bench:
             low_rank = truncated_svd(direction, self.shape.rank, method="exact")
             layer.A.grad, layer.B.grad = chain_rule(low_rank, layer.A.detach(), layer.B.detach(), layer.scaling)
 
-    def _capture(self, variant: str) -> DomainCapture:
+    @contextmanager
+    def _captured(self, variant: str) -> Iterator[None]:
         # Kept between steps, as in training. The hooks of those that wait cost every variant the same microseconds.
         if variant not in self._captures:
             method: Any = METHODS[variant]
             self._captures[variant] = DomainCapture(self.model, method, num_domains=K, seed=self.seed)
-        return self._captures[variant]
+        with self._captures[variant].micro_batch(self.domains):
+            yield
+        self._captures[variant].write_gradients()
 
     def zero(self) -> None:
         for factor in self.factors:
@@ -309,8 +315,15 @@ def _status(field: str) -> int:
     raise RuntimeError(f"no {field} in /proc/self/status")
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells a mistake in one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Step time and peak memory of every method.")
+    parser = _Parser(description="Step time and peak memory of every method.")
     parser.add_argument("--hidden", type=int, nargs="+", default=[128, 256, 512])
     parser.add_argument("--layers", type=int, default=Shape.layers)
     parser.add_argument("--rows", type=int, default=Shape.rows)
@@ -323,7 +336,17 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--methods", nargs="+", default=list(VARIANTS), choices=VARIANTS, help="erm is always there")
     parser.add_argument("--skip", nargs="*", default=[], choices=["memory", "breakdown"])
     parser.add_argument("--memory-of", choices=VARIANTS, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if any(hidden < 64 or hidden % 64 for hidden in args.hidden):
+        parser.error("argument --hidden: use multiples of 64, the width of two heads that share keys and values")
+    if args.rows < K or args.rows % K:
+        parser.error(f"argument --rows: use a multiple of {K}, whole sets of {K} domains")
+    if args.length < 8:
+        parser.error("argument --length: use 8 tokens at least")
+    for name, smallest in (("layers", 1), ("vocabulary", 4), ("repeats", 1), ("threads", 1)):
+        if getattr(args, name) < smallest:
+            parser.error(f"argument --{name}: use {smallest} at least")
+    return args
 
 
 def main() -> None:
@@ -352,7 +375,8 @@ def main() -> None:
             line += f"  {medians[variant] / medians['erm']:5.2f} x erm"
             if "memory" not in args.skip:
                 peaks[variant] = peak_memory(variant, shape, args)
-                line += f"  peak {peaks[variant]:7.1f} MiB  {peaks[variant] / peaks['erm']:5.2f} x erm"
+                ratio = peaks[variant] / peaks["erm"] if peaks["erm"] else float("nan")
+                line += f"  peak {peaks[variant]:7.1f} MiB  {ratio:5.2f} x erm"
             print(line, flush=True)
         if "iga" in medians and "breakdown" not in args.skip:
             parts = breakdown(bench, args.repeats)

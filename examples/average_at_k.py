@@ -35,15 +35,6 @@ INSTRUCTION = "Reason step by step. Put the final answer, and nothing else, into
 Row = dict[str, Any]
 
 
-class Sampler(TeacherClient):
-    """The package's client, which also sends ``top_p``."""
-
-    top_p = 1.0
-
-    async def _post(self, body: dict[str, Any], slot: Any) -> Any:
-        return await super()._post({**body, "top_p": self.top_p}, slot)
-
-
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="its name on the server")
@@ -110,8 +101,7 @@ async def ask(asked: argparse.Namespace, problems: list[tuple[str, str]], rows: 
     judge = MathEqual()
     missing = [key for key in ((p, s) for p in range(len(problems)) for s in range(asked.samples)) if key not in rows]
     options = {"max_concurrency": asked.concurrency, "timeout": asked.timeout, "seed": asked.seed}
-    async with Sampler(asked.base_url, asked.model, api_key_from_environment(), **options) as client:
-        client.top_p = asked.top_p
+    async with TeacherClient(asked.base_url, asked.model, api_key_from_environment(), **options) as client:
         if missing:
             await client.check()
         with (asked.output / "samples.jsonl").open("a", encoding="utf-8") as file, Progress() as progress:
@@ -120,7 +110,9 @@ async def ask(asked: argparse.Namespace, problems: list[tuple[str, str]], rows: 
             async def one(problem: int, sample: int) -> None:
                 text, gold = problems[problem]
                 messages = (Message("user", f"{text}\n\n{INSTRUCTION}"),)
-                request = Request("average_at_k", 1, messages, None, asked.temperature, asked.max_tokens, sample)
+                request = Request(
+                    "average_at_k", 1, messages, None, asked.temperature, asked.max_tokens, sample, asked.top_p
+                )
                 reply = await client.complete(request)
                 # Comparing takes up to seconds; other answers are read meanwhile.
                 (verdict,) = await asyncio.to_thread(judge.verdicts, [reply.text], {"answer": [gold]})

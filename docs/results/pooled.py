@@ -1,9 +1,10 @@
 """One table over all families: ``python docs/results/pooled.py RUNS.csv [BASELINE ...]`` prints Markdown.
 
-``RUNS.csv`` is what ``isograd compare`` writes beside its table. Differences are paired by family, seed and, in group
-RL, group size. Intervals resample families and seeds, with all group sizes of each. ``p`` is of the exact sign-flip
-test over families and seeds; five of one family can give no less than .0625, so that none is told for a single family.
-``distilled`` is the student before reinforcement.
+``RUNS.csv`` is what ``isograd compare`` writes beside its table; ``runs`` says how many of a method's runs have scores.
+Differences are paired by family, seed and, in group RL, group size. Intervals resample the pairs of family and seed,
+with all group sizes of each and without regard to the family: where families differ, that widens them. ``p`` is of the
+exact sign-flip test over these pairs; five of one family can give no less than .0625, so that none is told for a single
+family. ``distilled`` is the student before reinforcement.
 """
 
 from __future__ import annotations
@@ -39,33 +40,38 @@ MEASURES = {
     "lcs_ratio/last/layer_3": ("LCS, last token: within / between", 3),
     "lcs_ratio/mean/layer_3": ("LCS, mean: within / between", 3),
 }
+MOST_SIGNS = 20
+"""Pairs of family and seed whose signings are all counted; that is a million."""
 Place = tuple[str, str, int]
 """Family, seed, and group size or 0."""
 Values = dict[str, dict[str, dict[Place, float]]]
 """By method, measure and place."""
 
 
-def read(path: Path) -> Values:
+def read(path: Path) -> tuple[Values, dict[str, str]]:
+    """The values, and how many of each method's runs have them."""
     found: Values = {}
+    runs: dict[str, list[bool]] = {}
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            if row["status"] != "finished":
+            runs.setdefault(row["method"], []).append(not row["trouble"])
+            if row["trouble"]:
                 continue
             group = re.search(r"-g(\d+)$", row["family"])
             family, size = (row["family"], 0) if group is None else (row["family"][: group.start()], int(group[1]))
             by_measure = found.setdefault(row["method"], {})
             for measure in MEASURES:
-                # What the log of a distillation says is about other texts than a group's.
-                if row.get(measure) and (row["method"] != "distilled" or not measure.startswith("learning")):
+                if row.get(measure):
                     by_measure.setdefault(measure, {})[family, row["seed"], size] = float(row[measure])
-    return found
+    return found, {method: f"{sum(scored)} of {len(scored)}" for method, scored in runs.items()}
 
 
 def mean(values: Mapping[Place, float], digits: int) -> str:
     if not values:
         return "-"
+    told = f"{sum(values.values()) / len(values):.{digits}f}"
     low, high = bootstrap_interval([*values.values()], clusters=[f"{family} {seed}" for family, seed, _ in values])
-    return f"{sum(values.values()) / len(values):.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    return told if math.isnan(low) else f"{told} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def difference(ours: Mapping[Place, float], theirs: Mapping[Place, float], digits: int) -> str:
@@ -74,8 +80,11 @@ def difference(ours: Mapping[Place, float], theirs: Mapping[Place, float], digit
         return "-"
     clusters = [f"{family} {seed}" for family, seed, _ in places]
     gap = paired_difference([ours[p] for p in places], [theirs[p] for p in places], clusters=clusters)
-    told = f"{gap.mean:+.{digits}f} [{gap.low:+.{digits}f}, {gap.high:+.{digits}f}]"
-    if len({family for family, *_ in places}) == 1:
+    told = f"{gap.mean:+.{digits}f}"
+    if math.isnan(gap.low):
+        return told
+    told += f" [{gap.low:+.{digits}f}, {gap.high:+.{digits}f}]"
+    if len({family for family, *_ in places}) == 1 or len({*clusters}) > MOST_SIGNS:
         return told
     by_cluster: dict[str, float] = {}
     for place, cluster in zip(places, clusters, strict=True):
@@ -94,7 +103,7 @@ def sign_flip_p(values: Sequence[float]) -> float:
 
 
 def main() -> None:
-    values = read(Path(sys.argv[1]))
+    values, runs = read(Path(sys.argv[1]))
     baselines = sys.argv[2:]
     places = {place for by in values.values() for found in by.values() for place in found}
     parts = {"all": places}
@@ -106,10 +115,10 @@ def main() -> None:
     measures = {key: how for key, how in MEASURES.items() if any(key in by for by in values.values())}
     titles = [title for title, _ in measures.values()]
     rows = [
-        [method, *(mean(by.get(measure, {}), digits) for measure, (_, digits) in measures.items())]
-        for method, by in values.items()
+        [method, count, *(mean(values.get(method, {}).get(measure, {}), how[1]) for measure, how in measures.items())]
+        for method, count in runs.items()
     ]
-    print("All runs together\n", *markdown_table(["method", *titles], rows), sep="\n")
+    print("All runs together\n", *markdown_table(["method", "runs", *titles], rows), sep="\n")
     for baseline in baselines:
         rows = []
         for method, by in values.items():

@@ -27,9 +27,18 @@ SPLIT = 5  # rows of the first process; each has every domain, in other numbers
 
 def work(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
+    model = lora_model()
+    early = DomainCapture(model, METHODS["iga"], num_domains=K)
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     try:
         found = {"means": means(rank), "gradients": captured(rank), "refusal": refusal()}
+        data = batch(ORDER)
+        rows = slice(0, SPLIT) if rank == 0 else slice(SPLIT, None)
+        part = {name: value[rows] for name, value in data.items()}
+        with early.micro_batch(part["domains"]):
+            (2 * domain_losses(model, part, K, token_counts(data, K)).mean()).backward()
+        early.write_gradients()
+        found["early"] = gradients(model)
     finally:
         distributed.destroy_process_group()
     torch.save(found, folder / f"{rank}.pt")

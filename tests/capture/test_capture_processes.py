@@ -45,6 +45,13 @@ def test_gradients_equal_those_of_one_process(found: list[dict[str, Any]], name:
     assert_same(one, gradients(model), 1e-6)
 
 
+def test_a_capture_may_be_older_than_the_processes(found: list[dict[str, Any]]) -> None:
+    model, data = lora_model(), batch(ORDER)
+    run(model, METHODS["iga"], data)
+    for rank in range(2):
+        assert_same(found[rank]["early"], gradients(model), 1e-6)
+
+
 def test_sets_in_several_processes_are_refused(found: list[dict[str, Any]]) -> None:
     for rank in range(2):
         assert "one batch of one process" in found[rank]["refusal"]

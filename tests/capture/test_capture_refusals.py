@@ -86,6 +86,14 @@ class TestModels:
     def test_no_lora(self) -> None:
         assert "the model has no LoRA layers" in refusal(lambda: capture_of(nn.Linear(2, 2)))
 
+    def test_half_precision_steps(self) -> None:
+        model = lora_model(dtype=torch.bfloat16)
+        method = Iga(projection="retraction")
+        text = refusal(lambda: DomainCapture(model, method, num_domains=K))
+        assert f"layer {LAYER}: its factors are torch.bfloat16, in which the steps" in text
+        capture_of(model)  # an optimizer may keep what a step rounds away
+        DomainCapture(lora_model(dtype=torch.float32), method, num_domains=K)
+
     def test_one_domain(self) -> None:
         assert "num_domains is 1" in refusal(lambda: DomainCapture(lora_model(), Iga(), num_domains=1))
 

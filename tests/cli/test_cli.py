@@ -124,17 +124,16 @@ def test_from_isomers_to_a_report(tmp_path: Path) -> None:
     (tmp_path / "erm.yaml").write_text(
         "data: [{path: train.jsonl}]\ntraining: {per_device_train_batch_size: 16, save_strategy: 'no'}\n"
     )
-    for method in ("erm", "iga"):
-        done = isograd("distill", "erm.yaml", "-o", method, "--method", method, "--steps", "2", folder=tmp_path)
-        assert done.returncode == 0, done.stderr
-        assert f"{method}: finished" in done.stdout
-        data = ("--data", "id=id.jsonl", "--data", "cue_reversed=cue_reversed.jsonl")
-        done = isograd("evaluate", method, *data, folder=tmp_path)
-        assert done.returncode == 0, done.stderr
-        assert "cue_reversed" in done.stdout
-        metrics = json.loads((tmp_path / method / "metrics.json").read_text())
-        assert metrics["splits"]["id"]["n"] == 16
-    done = isograd("report", "erm", "iga", "-o", "page.html", "--picture", "p.png", folder=tmp_path)
+    done = isograd("distill", "erm.yaml", "-o", "iga", "--method", "iga", "--steps", "2", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "iga: finished" in done.stdout
+    data = ("--data", "id=id.jsonl", "--data", "cue_reversed=cue_reversed.jsonl")
+    done = isograd("evaluate", "iga", *data, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "cue_reversed" in done.stdout
+    metrics = json.loads((tmp_path / "iga" / "metrics.json").read_text())
+    assert metrics["splits"]["id"]["n"] == 16
+    done = isograd("report", "iga", "-o", "page.html", "--picture", "p.png", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "page.html").read_text()
     assert "cue reversed" in page

@@ -48,9 +48,14 @@ MakeTrainer = Callable[..., IsomerSFTTrainer]
 
 @pytest.fixture
 def make_trainer(tmp_path: Path, tokenizer: PreTrainedTokenizerBase, sets: list[IsomerSet]) -> MakeTrainer:
-    """A trainer of the tiny student in float64; keyword arguments are settings of ``IsomerSFTConfig``."""
+    """A trainer of the tiny student in float64; keyword arguments are settings of ``IsomerSFTConfig``.
 
-    def make(*, data: Any = None, lora: dict[str, Any] | None = None, **settings: Any) -> IsomerSFTTrainer:
+    ``options`` are further arguments of the trainer.
+    """
+
+    def make(
+        *, data: Any = None, lora: dict[str, Any] | None = None, options: dict[str, Any] | None = None, **settings: Any
+    ) -> IsomerSFTTrainer:
         model = tiny_llama(tokenizer, **SHAPE).double()
         arguments = IsomerSFTConfig(
             **{
@@ -77,6 +82,7 @@ def make_trainer(tmp_path: Path, tokenizer: PreTrainedTokenizerBase, sets: list[
             peft_config=LoraConfig(
                 task_type="CAUSAL_LM", **{"r": 4, "lora_alpha": 8, "target_modules": "all-linear", **(lora or {})}
             ),
+            **(options or {}),
         )
         for name, value in trainer.model.named_parameters():
             if value.requires_grad:
@@ -89,11 +95,16 @@ def make_trainer(tmp_path: Path, tokenizer: PreTrainedTokenizerBase, sets: list[
 
 def gradients_of_first_step(trainer: IsomerSFTTrainer) -> dict[str, torch.Tensor]:
     """Train one step with a zero learning rate and catch the gradients that reach the optimizer."""
-    caught: dict[str, torch.Tensor] = {}
+    return gradients_of_steps(trainer)[0]
+
+
+def gradients_of_steps(trainer: IsomerSFTTrainer) -> list[dict[str, torch.Tensor]]:
+    """Train, and catch the gradients that reach the optimizer at each step."""
+    caught: list[dict[str, torch.Tensor]] = []
     clip = trainer.accelerator.clip_grad_norm_
 
     def catch(parameters: Any, max_norm: float, norm_type: float = 2.0) -> Any:
-        caught.update(
+        caught.append(
             {
                 name: value.grad.clone()
                 for name, value in trainer.model.named_parameters()
@@ -105,4 +116,5 @@ def gradients_of_first_step(trainer: IsomerSFTTrainer) -> dict[str, torch.Tensor
     trainer.accelerator.clip_grad_norm_ = catch
     trainer.train()
     assert caught
+    assert all(caught)
     return caught

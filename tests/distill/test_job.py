@@ -104,7 +104,7 @@ def test_same_seed_same_bytes_and_another_seed_others(tmp_path: Path, content: d
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     tmp_path: Path, content: dict[str, Any], blow: signal.Signals
 ) -> None:
-    content["training"].update(max_steps=60, save_steps=5)
+    content["training"].update(max_steps=30, save_steps=5)
     config = tmp_path / "config.yaml"
     config.write_text(json.dumps(content))
     run_distill(load_config(config), tmp_path / "whole")
@@ -115,7 +115,7 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     os.kill(process.pid, blow)
     process.communicate()
     saved = last_saved(output)
-    assert 10 <= saved < 60
+    assert 10 <= saved < 30
     status = json.loads((output / "run.json").read_text())["status"]
     assert status == "running"
     if blow == signal.SIGINT:
@@ -123,7 +123,7 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     assert run_distill(load_config(config), output) == "finished"
     assert adapter_bytes(output) == adapter_bytes(tmp_path / "whole")
     logs = [json.loads(line) for line in (output / "training.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in logs] == list(range(2, 61, 2))
+    assert [line["step"] for line in logs] == list(range(2, 31, 2))
 
 
 def last_saved(output: Path) -> int:

@@ -18,6 +18,7 @@ from isograd.experiment.data import EVALUATED, IsomerOptions
 from isograd.gradients import METHODS as METHOD_NAMES
 from isograd.isomers import create_isomers, save_isomers
 
+RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 METHODS = {"ERM": None, "IGA": {"method": "iga", "method_params": {"tau": 1.0}}}
 
 
@@ -65,7 +66,10 @@ def test_a_run_has_the_common_settings_under_its_own(tmp_path: Path) -> None:
 
 
 def test_tuned_values_lie_over_the_configured_ones(tmp_path: Path) -> None:
-    tuned = {"methods": {"IGA": {"method_params": {"tau": 3.0}, "learning_rate": "2e-3"}, "other": {}}, "budget": 12}
+    tuned = {
+        "methods": {"IGA": {"method_params": {"tau": 3.0}, "learning_rate": "2e-3"}, "ERM": {}, "other": {}},
+        "budget": 12,
+    }
     (tmp_path / "tuned.yaml").write_text(yaml.safe_dump(tuned))
     config = load(tmp_path, tuned="tuned.yaml")
     assert config.methods == {
@@ -138,6 +142,18 @@ def test_domain_files_lie_beside_the_configuration(tmp_path: Path) -> None:
         ({"methods": {"x": {"seed": 1}}}, "methods.x.seed: the run sets this itself"),
         ({"training": {"max_step": 1}}, "compare.yaml: training.max_step: IsomerSFTConfig has no such field"),
         ({"lora": {"rank": 1}}, "compare.yaml: lora.rank: LoraConfig has no such field"),
+        ({"training": {"learning_rate": "fast"}}, "training.learning_rate: 'fast' is not a number"),
+        ({"lora": {"r": "8"}}, "compare.yaml: lora.r: '8' is not a number"),
+        ({"methods": {"x": {"lr_scheduler_type": "steep"}}}, "methods.x: training or lora settings: steep is not a"),
+        ({"methods": {"x": {"consistency": "jss"}}}, "methods.x: unknown consistency 'jss'; there are: "),
+        (
+            {"methods": {"x": {"consistency_weight": -1.0}}},
+            "methods.x: consistency_weight is -1.0; use a number from 0",
+        ),
+        ({"methods": {"x": {"method_params": [1]}}}, "methods.x.method_params: [1] is no mapping"),
+        ({"generator": {"domains": ["law", "cooking"]}}, "domains that training does not see, but both name 'cooking'"),
+        ({"generator": {"unseen_domains": ["law"]}}, "domains that training does not see, but both name 'law'"),
+        ({"name": "???"}, "compare.yaml: name: '???' has no letter or digit"),
         ({"baseline": "ERN"}, "compare.yaml: baseline: no method 'ERN'; did you mean 'ERM'?"),
         ({"tuned": "none.yaml"}, "none.yaml: No such file"),
         ({"tuned": "compare.yaml", "methods": None}, "compare.yaml: methods: "),
@@ -155,8 +171,11 @@ def test_a_mistake_is_told_with_its_place(tmp_path: Path, fields: dict[str, Any]
     [
         ("methods: [ERM]", "needs a section methods"),
         ("methods: {ERM: 3}", "needs a section methods"),
-        ("methods: {ERN: {}}", "names none of the methods ERM, IGA"),
-        ("methods: {IGA: {method_params: {tau: -1}}}", "methods.IGA: "),
+        (
+            "methods: {ERN: {}}",
+            "has no values for 'ERM', which would compete untuned; tune it, or say so there: ERM: {}",
+        ),
+        ("methods: {ERM: {}, IGA: {method_params: {tau: -1}}}", "methods.IGA: "),
     ],
 )
 def test_a_file_of_tuned_values_that_does_not_fit(tmp_path: Path, tuned: str, message: str) -> None:
@@ -165,11 +184,26 @@ def test_a_file_of_tuned_values_that_does_not_fit(tmp_path: Path, tuned: str, me
         load(tmp_path, tuned="tuned.yaml")
 
 
-@pytest.mark.parametrize(("text", "message"), [("- 1", "not a mapping"), ("a: [", "not valid YAML"), ("", "not a map")])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- 1", "not a mapping"),
+        ("a: [", "not valid YAML"),
+        ("", "not a map"),
+        ("families: [arithmetic]\nmethods: {IGA: {tau: 1}, ERM: , IGA: {tau: 3}}", "'IGA' stands twice"),
+    ],
+)
 def test_a_file_that_is_no_configuration(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "compare.yaml").write_text(text)
     with pytest.raises(UserError, match=message):
         load_compare(tmp_path / "compare.yaml")
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_configurations_of_published_results_load(path: Path) -> None:
+    if path.stem != "tuned":
+        # Beside the committed tables, not over them.
+        assert load_compare(path).output == path.parent / "build" / path.stem
 
 
 def test_the_examples_of_the_guide(tmp_path: Path) -> None:

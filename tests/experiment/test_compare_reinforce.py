@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from pretended import named, pretend
 from rich.console import Console
 
 from isograd.common.errors import UserError
@@ -94,6 +96,58 @@ def test_rules_start_from_one_student_and_differ_in_nothing_else(tmp_path: Path)
     assert "1 of 1 runs were finished before" in told
     assert "2 of 2 runs were finished before" in told
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_student_that_fails_loses_only_the_runs_that_start_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, output = load_compare(written(tmp_path, seeds=2)), tmp_path / "out"
+    given = pretend(monkeypatch, fail=["distilled/arithmetic-seed1"])
+    status, told = run(config, output)
+    assert status == 1
+    assert "First 2 distillations, then 8 runs that start from them." in told
+    lost = [f"arithmetic-g{size}/{rule}-seed1" for size in (2, 4) for rule in ("grpo", "dfpo-min")]
+    assert not {*lost} & {named(folder) for folder in given}
+    assert len(given) == 2 + 4
+    reason = "not started: the student distilled/arithmetic-seed1 that it starts from could not be distilled"
+    rows = list(csv.DictReader((output / "runs.csv").read_text().splitlines()))
+    ended = {named(Path(row["folder"])): (row["status"], row["trouble"]) for row in rows}
+    assert {folder: end for folder, end in ended.items() if end[0] == "failed"} == {
+        "distilled/arithmetic-seed1": ("failed", "failed: out of luck"),
+        **dict.fromkeys(lost, ("failed", f"failed: {reason}")),
+    }
+    assert f"- DFPO-min: 1 of 2 runs; seed 1 {ended[lost[0]][1]}" in (output / "table.md").read_text()
+
+    # Again, and better: the student and what starts from it are tried again, the others are not.
+    again = pretend(monkeypatch)
+    assert run(config, output)[0] == 0
+    assert sorted(map(named, again)) == sorted(["distilled/arithmetic-seed1", *lost])
+    assert "failed" not in (output / "runs.csv").read_text()
+
+
+def test_where_no_student_could_be_distilled_the_table_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = tmp_path / "out"
+    given = pretend(monkeypatch, fail=["distilled/arithmetic-seed0"])
+    assert run(load_compare(written(tmp_path)), output)[0] == 1
+    assert [named(folder) for folder in given] == ["distilled/arithmetic-seed0"]
+    assert (output / "table.md").read_text().count(": 0 of 1 runs; seed 0 failed: ") == 2 * 3
+
+
+def test_a_run_that_cannot_start_again_keeps_what_it_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, output = load_compare(written(tmp_path)), tmp_path / "out"
+    pretend(monkeypatch)
+    assert run(config, output)[0] == 0
+    finished, begun = (output / "runs" / "arithmetic-g4" / f"{rule}-seed0" for rule in ("grpo", "dfpo-min"))
+    (begun / "checkpoints" / "checkpoint-2").mkdir(parents=True)
+    record = json.loads((begun / "run.json").read_text())
+    (begun / "run.json").write_text(json.dumps({**record, "status": "running"}))
+    before = (finished / "run.json").read_bytes()
+    shutil.rmtree(output / "runs" / "distilled")
+    pretend(monkeypatch, fail=["distilled/arithmetic-seed0"])
+    assert run(config, output)[0] == 1
+    assert (finished / "run.json").read_bytes() == before
+    kept = json.loads((begun / "run.json").read_text())
+    assert (kept["status"], kept["config_hash"]) == ("failed", record["config_hash"])
 
 
 def changed(place: str, value: Any) -> dict[str, Any]:

@@ -36,6 +36,24 @@ def test_what_was_done_before_says_nothing_about_the_speed() -> None:
     assert left.seconds(10.0) == pytest.approx(10.0 * rest / done)
 
 
+def test_a_job_that_fails_leaves_nothing_to_do_and_has_done_no_more_than_it_told() -> None:
+    left = TimeLeft([True] * 100)
+    for job in range(10):
+        left.end(job, done=False)  # at once
+    assert left.seconds(50.0) is None
+    for job in range(10, 20):
+        left.end(job)  # reused: says nothing about the speed
+    left.step(20, "train", 1, 10)
+    left.step(20, "evaluate", 10, 10)
+    left.end(20)
+    assert left.seconds(30.0) == pytest.approx(79 * 30.0)
+    # Half of a job was done, in the time of half a job, before it failed.
+    left.step(21, "train", 1, 8)
+    left.step(21, "train", 5, 8)
+    left.end(21, done=False)
+    assert left.seconds(45.0) == pytest.approx(78 * 30.0)
+
+
 def test_a_job_that_only_measures() -> None:
     left = TimeLeft([False])
     left.step(0, "evaluate", 25, 100)

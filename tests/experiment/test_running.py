@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from isograd.common.errors import UserError
 from isograd.common.files import write_json
 from isograd.distill.run_config import DataSource, DistillConfig
 from isograd.experiment import pool, running
+from isograd.experiment.lock import LOCK_FILE
 from isograd.experiment.measure import resolve_model
 from isograd.experiment.pool import Outcome, run_jobs
 from isograd.experiment.running import run_all, slug
@@ -179,6 +181,20 @@ def test_no_worker_is_started_for_a_finished_and_measured_run(
 def test_at_least_one_worker(make_job: Callable[..., Job]) -> None:
     with pytest.raises(UserError, match="workers is 0"):
         run([make_job()], workers=0)
+
+
+def test_workers_inherit_the_lock_of_the_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_job: Callable[..., Job]
+) -> None:
+    inherited: list[int] = []
+
+    def popen(_arguments: list[str], *, pass_fds: Sequence[int], **_options: Any) -> Any:
+        inherited.extend(os.fstat(file).st_ino for file in pass_fds)
+        raise OSError
+
+    monkeypatch.setattr(pool.subprocess, "Popen", popen)
+    run([make_job("a")])
+    assert inherited == [(tmp_path / "runs" / LOCK_FILE).stat().st_ino]
 
 
 def test_no_room_for_a_process_fails_that_run_alone(

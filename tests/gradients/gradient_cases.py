@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import random as stdlib_random
 from typing import Any
@@ -28,6 +29,7 @@ from isograd.gradients import (
     PCGrad,
     SandMask,
     State,
+    TorchJd,
     VRex,
 )
 
@@ -85,6 +87,8 @@ GLOBAL: list[GlobalMethod] = [
     CAGrad(c=0.1),
     CAGrad(c=2.0),
 ]
+if importlib.util.find_spec("torchjd") is not None:
+    GLOBAL += [TorchJd(), TorchJd("AlignedMTL")]
 LOSS: list[LossMethod] = [
     Erm(),
     Erm(balance="token"),

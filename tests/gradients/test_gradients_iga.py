@@ -262,3 +262,23 @@ def test_factor_space_masks_each_factor_for_itself() -> None:
     of_A = normal(3, 2, 7)
     assert torch.equal(merged(Iga(space="factor"), of_A), merged(Iga(), of_A))
     assert Iga(space="factor").space == "factor"
+
+
+def test_equal_domains_in_the_gradients_of_the_factors() -> None:
+    """ERM's without the SVD, and those of ERM's truncated gradient with it, which are far from ERM's."""
+    G, A, B, s = normal(32, 32), normal(4, 32, seed=1), normal(32, 4, seed=2), 2.0
+    grads = G.expand(4, 32, 32)
+    erm = torch.cat([(s * B.mT @ G).flatten(), (s * G @ A.mT).flatten()])
+
+    def found(method: Iga, of: Tensor) -> Tensor:
+        layer = context(4, method=method, like=grads)
+        direction = method.project(method.merge_layer(of, layer), layer)
+        return torch.cat([one.flatten() for one in method.factor_gradients(direction, A, B, s)])
+
+    torch.testing.assert_close(found(Iga(svd="none"), grads), erm, rtol=1e-12, atol=1e-12)
+    for method in (Iga(), Iga(svd="exact"), Iga(basis="singular"), Iga(basis="input")):
+        torch.testing.assert_close(found(method, grads), found(Iga(tau=0.0, svd=method.svd), G[None]))
+        assert (found(method, grads) - erm).norm() > 0.5 * erm.norm()
+    thin = normal(32, 4) @ normal(4, 32, seed=1)  # a mean gradient of the adapter's rank
+    whole = torch.cat([(s * B.mT @ thin).flatten(), (s * thin @ A.mT).flatten()])
+    torch.testing.assert_close(found(Iga(), thin.expand(4, 32, 32)), whole, rtol=1e-9, atol=1e-9)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from gradient_cases import LOCAL, context, draw, erm_gradient, kept, merged, name, normal
+from gradient_cases import LOCAL, context, dense, draw, erm_gradient, kept, merged, name, normal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -30,10 +30,37 @@ class TestEveryLocalMethod:
     @settings(max_examples=10)
     @given(K=domains, m=sizes, n=sizes, seed=seeds)
     def test_equal_domains_give_the_erm_gradient(self, method: LocalMethod, K: int, m: int, n: int, seed: int) -> None:
-        """Sets may differ: it is the domains within each that are equal."""
+        """Sets may differ: it is the domains within each that are equal. Of W, before a truncation of rank."""
         one = draw(method, 1, m, n, seed=seed)
         grads = one.expand(*one.shape[:-3], K, m, n).clone()
         torch.testing.assert_close(merged(method, grads), erm_gradient(method, grads), rtol=1e-9, atol=1e-11)
+
+    @settings(max_examples=10)
+    @given(K=domains, r=st.integers(1, 3), seed=seeds)
+    def test_after_a_truncation_equal_domains_give_the_truncated_erm_gradient(
+        self, method: LocalMethod, K: int, r: int, seed: int
+    ) -> None:
+        one = draw(method, 1, 7, 8, seed=seed)
+        grads = one.expand(*one.shape[:-3], K, 7, 8).clone()
+        erm = erm_gradient(method, grads)
+        found = kept(method, grads, r)
+        if method.space == "factor" or not isinstance(method, Iga) or method.svd == "none":
+            torch.testing.assert_close(found, erm, rtol=1e-9, atol=1e-11)
+        else:
+            expected = dense(method.project(erm, context(r, method=method, like=grads)))
+            assert (expected - erm).norm() > 0.1 * erm.norm()  # truncation is no small matter here
+            torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-9)
+
+    @settings(max_examples=10)
+    @given(K=domains, seed=seeds)
+    def test_equal_domains_of_no_more_than_the_rank_give_the_erm_gradient(
+        self, method: LocalMethod, K: int, seed: int
+    ) -> None:
+        r = getattr(method, "rank", None) or 3
+        one = normal(3, 1, 7, r, seed=seed) @ normal(r, 8, seed=seed + 1)  # of one row space, and so their mean too
+        one = one if method.paired else one[0]
+        grads = one.expand(*one.shape[:-3], K, 7, 8).clone()
+        torch.testing.assert_close(kept(method, grads, r), erm_gradient(method, grads), rtol=1e-8, atol=1e-9)
 
     @settings(max_examples=10)
     @given(K=domains, seed=seeds)

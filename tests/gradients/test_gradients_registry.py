@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import itertools
 import math
 import random as stdlib_random
+import re
 
 import pytest
 
@@ -47,12 +50,41 @@ class TestMaking:
     def test_parameters(self) -> None:
         assert make_method("iga", tau=2.0, basis="singular") == Iga(tau=2.0, basis="singular")
 
-    @pytest.mark.parametrize("name", METHODS)
-    def test_every_docstring_says_what_it_must(self, name: str) -> None:
-        text = METHODS[name].__doc__ or ""
-        assert "arXiv" in text or name == "erm"
-        for field in dataclasses.fields(METHODS[name]):
-            assert f"{field.name}:" in text or f"``{field.name}" in text
+    @pytest.mark.parametrize("name", [None, 5, 1.5, True, ["iga"], {"iga": 1}, ("iga",), b"iga"])
+    def test_a_name_that_is_no_word(self, name: object) -> None:
+        with pytest.raises(UserError) as caught:
+            make_method(name)  # type: ignore[arg-type]
+        assert str(caught.value).startswith(f"unknown method {name!r}; ")
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", METHODS)
+class TestEveryDocstring:
+    def test_equation_shapes_reference_scale_and_what_is_ours(self, name: str) -> None:
+        text = inspect.getdoc(METHODS[name]) or ""
+        assert re.search(r"::\n\n    \S.*\n", text), "an equation, set apart"
+        letters = r"\[[A-Za-z]+( [A-Za-z]+)*\]"
+        assert re.search(rf"Shapes: [^:]*{letters}", text) or re.search(rf"of the effective weight W, {letters}", text)
+        assert re.search(r"arXiv \d{4}\.\d{4,5}", text)
+        assert re.search(r"\bscale\s+(of\s+the\s+direction\s+)?(D\s+has|is)\b", text), "the scale of what it returns"
+        assert "OURS" in text
+
+    def test_parameters_and_the_source_of_every_default(self, name: str) -> None:
+        text = inspect.getdoc(METHODS[name]) or ""
+        section = re.search(r"\nAttributes:\n(.*?)(\n\n|\Z)", text, re.DOTALL)
+        said = re.split(r"^    (?=\w+: )", section[1] if section else "", flags=re.MULTILINE)[1:]
+        paragraphs = {one.split(":")[0]: " ".join(one.split()) for one in said}
+        fields = {field.name: field for field in dataclasses.fields(METHODS[name])}
+        assert set(paragraphs) == set(fields)
+        for key, field in fields.items():
+            default = field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore[misc]
+            value = f'"{default}"' if isinstance(default, str) else repr(default)
+            assert f" Default {value}: " in paragraphs[key]
+            source = paragraphs[key].split(f" Default {value}: ")[1]
+            assert re.search(r"\b(ours|DomainBed|paper|authors|arXiv|torchjd)\b", source)
+
+    def test_what_can_be_raised(self, name: str) -> None:
+        assert ("Raises:" in (METHODS[name].__doc__ or "")) == bool(dataclasses.fields(METHODS[name]))
 
 
 NUMBER = "use a finite number >= 0"
@@ -135,12 +167,63 @@ TRUNCATED = "iga: projection 'retraction' and basis 'singular' need a truncated 
             {"projection": "retraction", "second_moment": "raw"},
             "iga: projection 'retraction' steps without Adam; use second_moment 'masked'",
         ),
+        *(
+            (
+                "iga",
+                {"space": "factor", key: value},
+                f"iga: {key} is {value!r}, but does nothing with space 'factor'; leave {key} out",
+            )
+            for key, value in (
+                ("svd", "exact"),
+                ("svd", "none"),
+                ("rank", 3),
+                ("oversample", 4),
+                ("power_iterations", 2),
+            )
+        ),
+        *(
+            (
+                "iga",
+                {key: value, param: 0.5},
+                f"iga: {param} is 0.5, but does nothing with {key} {value!r}; leave {param} out",
+            )
+            for key, value, param in (
+                ("variance", "batch", "decay"),
+                ("variance", "set", "decay"),
+                ("basis", "entry", "damping"),
+                ("basis", "singular", "damping"),
+            )
+        ),
+        *(
+            ("iga", {"svd": svd, key: 3}, f"iga: {key} is 3, but does nothing with svd {svd!r}; leave {key} out")
+            for svd, key in itertools.product(("exact", "none"), ("oversample", "power_iterations"))
+        ),
+        ("iga", {"svd": "none", "rank": 2}, "iga: rank is 2, but does nothing with svd 'none'; leave rank out"),
     ],
 )
 def test_mistakes(name: str, params: dict[str, object], message: str) -> None:
     with pytest.raises(UserError) as caught:
         make_method(name, **params)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"rank": 3, "oversample": 4, "power_iterations": 2},
+        {"rank": 3, "svd": "exact"},
+        {"variance": "running", "decay": 0.5, "space": "factor"},
+        {"basis": "input", "damping": 0.1, "svd": "none"},
+        {"basis": "singular", "rank": 2, "oversample": 4},
+        # Defaults may be spelled out, as the files of a run do.
+        {"space": "factor", "svd": "randomized", "rank": None, "oversample": 8, "decay": 0.9, "damping": 1e-3},
+    ],
+    ids=str,
+)
+def test_parameters_that_act_are_taken(params: dict[str, object]) -> None:
+    method = make_method("iga", **params)
+    assert {key: getattr(method, key) for key in params} == params
+    assert method.at(0, 10) == method
 
 
 class TestSearch:
@@ -152,7 +235,7 @@ class TestSearch:
         for _ in range(100):
             params = {key: where.draw(rng) for key, where in method.search.items()}
             if params:
-                make_method(name, **params)
+                make_method(name, **params)  # a parameter that would do nothing is refused, too
 
     @pytest.mark.parametrize("name", METHODS)
     def test_every_number_worth_tuning_says_where(self, name: str) -> None:

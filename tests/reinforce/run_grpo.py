@@ -42,6 +42,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "orthogonal": {"loss_type": "dr_grpo", "group_weights": "orthogonal", "clip": "symmetric"},
 }
 
+ACCUMULATED = ("dapo", "dfpo")
+
 
 class Given(IsomerGRPOTrainer):
     """With completions, rewards and old log-probabilities of a seeded generator."""
@@ -126,6 +128,9 @@ def main() -> None:
         folder = Path(sys.argv[1]) / layout.replace(":", "x")
         folder.mkdir(parents=True, exist_ok=True)
         for name, settings in SETTINGS.items():
+            # Accumulation is the same code for all rules; normalization by tokens and by groups may differ.
+            if steps > 1 and name not in ACCUMULATED:
+                continue
             trained = train(settings, folder, rows, steps, tokenizer)
             if int(os.environ["RANK"]) == 0:
                 save_file({key: value.contiguous() for key, value in trained.items()}, folder / f"{name}.safetensors")

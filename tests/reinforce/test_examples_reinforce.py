@@ -14,11 +14,14 @@ from typing import Any
 import pytest
 import yaml
 from accelerate.commands.config.config_args import load_config_from_file
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
 
 from isograd.distill import load_config as load_distill
 from isograd.isomers import create_isomers, save_isomers
 from isograd.reinforce import IsomerGRPOConfig
 from isograd.reinforce import load_config as load_reinforce
+from isograd.student import student_path
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "reinforce.md").read_text(encoding="utf-8")
@@ -81,11 +84,13 @@ def test_flags_of_the_command_reach_the_run(tmp_path: Path) -> None:
         "training": {**small, "importance_sampling_level": "sequence", "loss_type": "grpo"},
     }
     (tmp_path / "rl.yaml").write_text(yaml.safe_dump(content))
-    isograd(tmp_path, "reinforce", "rl.yaml", "--output", "first", "--steps", "2")
+    student = AutoModelForCausalLM.from_pretrained(student_path())
+    get_peft_model(student, LoraConfig(r=4, target_modules=["q_proj"])).save_pretrained(tmp_path / "first")
     flags = ["--adapter", "first", "--group-weights", "orthogonal", "--clip", "none", "--steps", "2", "--seed", "3"]
     isograd(tmp_path, "reinforce", "rl.yaml", "--output", "second", *flags)
-    first, second = (json.loads((tmp_path / name / "run.json").read_text()) for name in ("first", "second"))
-    assert (first["config"]["adapter"], second["config"]["adapter"]) == (None, "first")
+    second = json.loads((tmp_path / "second" / "run.json").read_text())
+    assert second["config"]["adapter"] == "first"
+    assert json.loads((tmp_path / "second" / "adapter" / "adapter_config.json").read_text())["r"] == 4
     training = second["config"]["training"]
     assert (training["group_weights"], training["clip"], training["max_steps"]) == ("orthogonal", "none", 2)
     assert (second["label"], second["steps"], second["config"]["seed"]) == ("grpo+none+orthogonal", 2, 3)

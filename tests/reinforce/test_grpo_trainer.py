@@ -433,8 +433,9 @@ def test_accumulation_and_two_processes_equal_one_batch(tmp_path: Path) -> None:
     for key, value in adapters["one"]["shared.safetensors"].items():
         torch.testing.assert_close(first[key], value, rtol=1e-5, atol=1e-6)
     assert any(not torch.equal(first[key], value) for key, value in adapters["one"]["grpo.safetensors"].items())
+    assert (len(adapters["accumulated"]), len(adapters["two"])) == (2, 5)
     for name in ("accumulated", "two"):
-        for file, wanted in adapters["one"].items():
-            for key, value in wanted.items():
+        for file, found in adapters[name].items():
+            for key, value in adapters["one"][file].items():
                 # Norms and TRL's head round to float32 in a float64 model.
-                torch.testing.assert_close(adapters[name][file][key], value, rtol=1e-5, atol=1e-6)
+                torch.testing.assert_close(found[key], value, rtol=1e-5, atol=1e-6)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -14,6 +13,7 @@ from types import ModuleType
 
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
+from tests.scripts import load_script
 from trl.scripts.vllm_serve import ScriptArguments, build_command
 
 from isograd.student import student_path
@@ -25,12 +25,7 @@ PAGE = (ROOT / "docs" / "reinforce.md").read_text(encoding="utf-8")
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("dfpo_large", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(SCRIPT)
 
 
 def printed(part: str) -> list[str]:

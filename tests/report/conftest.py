@@ -32,7 +32,7 @@ WORDS = {
 }
 
 # Markup, quotes, a formula and a template expression.
-HOSTILE = "\"><script>document.title='hacked'</script><img src=x onerror=alert(1)>' $x^ {{ 7*7 }}"
+HOSTILE = "\"><script>document.title='hacked'</script><img src=x onerror=alert(1)>' $x^ {{ 7007*6007 }}"
 
 MakeRun = Callable[..., Path]
 

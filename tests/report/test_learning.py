@@ -130,8 +130,8 @@ def test_the_tables_of_a_comparison(make_run: Callable[..., Path], tmp_path: Pat
     assert (learning["GRPO"]["steps to threshold"][:5], learning["DFPO"]["steps to threshold"]) == ("9.000", "10.000")
     assert set([*learning["distilled"].values()][1:]) == {"-"}
     gaps = table(comparison.groups[0], "learning_difference")
-    assert gaps["DFPO"]["tokens read and written"] == "+2345"
-    assert gaps["DFPO"]["steps to threshold"] == "+1.000"
+    assert gaps["DFPO"]["tokens read and written"] == "+2345; of 1"
+    assert gaps["DFPO"]["steps to threshold"] == "+1.000; of 1"
     files = {file.name: file for file in save_comparison(comparison, tmp_path, title="x")}
     with files["runs.csv"].open(encoding="utf-8", newline="") as file:
         tokens = [row["learning/tokens"] for row in csv.DictReader(file)]

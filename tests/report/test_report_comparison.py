@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from isograd.common.errors import UserError
+from isograd.common.seeding import named_random
 from isograd.report.comparison import Comparison, Group, read_comparison
 from isograd.report.comparison_files import RUN_HEAD, TABLE_HEAD, save_comparison
 from isograd.report.comparison_page import save_comparison_pages
 from isograd.report.comparison_tables import failures, group_tables, run_count
+from isograd.report.summary import average
 
 SPLITS = ("id", "ood_domain", "cue_random", "cue_reversed")
 METRICS = (
@@ -103,7 +105,7 @@ def test_the_baseline_has_no_difference_and_a_failed_method_no_numbers(group: Gr
 
 
 def test_failures_stay_with_their_reasons(group: Group) -> None:
-    assert [run_count(method) for method in group.methods] == ["3 of 3", "3 of 4; 1 failed", "0 of 2; 2 failed"]
+    assert [run_count(method) for method in group.methods] == ["3 of 3", "3 of 4; 1 missing", "0 of 2; 2 missing"]
     assert failures(group) == [
         "IGA: 3 of 4 runs; seed 0 failed: ValueError: the loss is NaN",
         "Fish: 0 of 2 runs; seed 0 failed: out | of <luck>",
@@ -118,15 +120,25 @@ def test_tables(group: Group) -> None:
     ]
     accuracy = tables["accuracy"]
     assert accuracy.head == ("method", "runs", "in distribution", "unseen domains", "cue random", "cue reversed")
-    assert accuracy.note.endswith("Guessing gives .250.")
-    assert accuracy.rows[1][:2] == ("IGA", "3 of 4; 1 failed")
+    assert "Guessing gives .250. Such intervals are too narrow" in accuracy.note
+    assert accuracy.rows[1][:2] == ("IGA", "3 of 4; 1 missing")
     assert accuracy.rows[1][2].startswith(".697 ± .259 [")
-    assert accuracy.rows[2] == ("Fish", "0 of 2; 2 failed", "-", "-", "-", "-")
+    assert accuracy.rows[2] == ("Fish", "0 of 2; 2 missing", "-", "-", "-", "-")
     assert [row[0] for row in tables["accuracy_difference"].rows] == ["IGA", "Fish"]
-    assert tables["accuracy_difference"].rows[0][1] == "-.050 [-.200, +.100]"
-    assert tables["chain_difference"].rows[0][1] == "+.250 [+.250, +.250]"
+    assert tables["accuracy_difference"].rows[0][1] == "-.050 [-.200, +.100]; of 2"
+    assert tables["chain_difference"].rows[0][1] == "+.250 [+.250, +.250]; of 2"
     assert tables["cost"].rows[1] == ("IGA", "3.5 [3, 4]", "1.25 [1.00, 1.50]", "not measured", "not measured")
     assert tables["cost"].rows[0][3:] == ("100 [100, 100]", "1.00 [1.00, 1.00]")
+
+
+def test_intervals_of_five_seeds_miss_one_time_in_six() -> None:
+    random = named_random("tests", "intervals")
+    missed = 0
+    for _ in range(1000):
+        cell = average([random.gauss(0, 1) for _ in range(5)])
+        assert cell.interval is not None
+        missed += not cell.interval[0] <= 0 <= cell.interval[1]
+    assert 0.13 < missed / 1000 < 0.19
 
 
 def test_consistency_by_layer(make_run: Callable[..., Path]) -> None:
@@ -181,7 +193,7 @@ def test_the_files(group: Group, tmp_path: Path) -> None:
     assert (runs[8]["status"], runs[8]["trouble"]) == ("failed", "failed: out | of <luck>")
     text = files[0].read_text()
     assert text.startswith("# A | &lt;title&gt;\n\n## arithmetic\n\n### Accuracy\n\nMean ± standard deviation")
-    assert "| IGA | 3 of 4; 1 failed | .697 ± .259 [" in text
+    assert "| IGA | 3 of 4; 1 missing | .697 ± .259 [" in text
     assert "- Fish: 0 of 2 runs; seed 1 failed: out | of &lt;luck&gt;\n" in text
     foot = text.partition("## How these runs were made\n")[2]
     assert "- command: `isograd compare x`" in foot
@@ -207,7 +219,12 @@ def test_pages(group: Group, tmp_path: Path, make_run: Callable[..., Path]) -> N
     names = sorted(path.name for path in (tmp_path / "two").iterdir())
     assert names == ["report-arithmetic.html", "report-ordering.html", "report.html"]
     text = page.read_text()
-    for words in ('href="report-ordering.html"', "Two &lt;families&gt;", "-.050 [-.200, +.100]", "0 of 2; 2 failed"):
+    for words in (
+        'href="report-ordering.html"',
+        "Two &lt;families&gt;",
+        "-.050 [-.200, +.100]; of 2",
+        "0 of 2; 2 missing",
+    ):
         assert words in text
     assert "<luck>" not in text
     # The baseline need not be called ERM.

@@ -20,7 +20,7 @@ from isograd.isomers.teacher.journal import Journal
 # Markup that ends whatever it stands in, an address elsewhere, a template expression, unseen and turning characters.
 HOSTILE = (
     "\"'></title></textarea><script>document.title='hacked';alert(1)</script>"
-    "<img src=http://elsewhere.invalid/x onerror=alert(2)> {{ 7*7 }} &amp; "
+    "<img src=http://elsewhere.invalid/x onerror=alert(2)> {{ 7007*6007 }} &amp; "
     "\u202eturned\u202c \x07\x07\u200b \u05e9\u05dc"
 )
 

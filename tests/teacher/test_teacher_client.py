@@ -377,7 +377,8 @@ def test_keys_of_calls() -> None:
     assert request.key("m") == ask(schema={"a": (1, 2), "b": 1}, temperature=0).key("m")
     assert len(request.key("m")) == 32
     others = [ask("other"), ask(sample=1), ask(max_tokens=9), ask(temperature=0.5), ask(schema={"a": 1})]
-    assert len({request.key("n"), request.key("m"), *(other.key("m") for other in others)}) == 7
+    others.append(ask(top_p=0.9))
+    assert len({request.key("n"), request.key("m"), *(other.key("m") for other in others)}) == 8
     assert ask().key("teacher") == "970a1cb3ac105199706575faa86dc10a"
 
 

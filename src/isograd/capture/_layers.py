@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from isograd.common.errors import UserError
 
-__all__ = ["Layer", "check_layer", "find_layers"]
+__all__ = ["Layer", "check_layer", "find_layers", "refuse_half_precision"]
 
 # A and B of these do not act as y += s * x A' B' on the last dimension of their input.
 _OTHER_SHAPES = (Embedding, _ConvNd, MultiheadAttention, ParamWrapper)
@@ -76,6 +76,20 @@ def check_layer(layer: Layer) -> None:
     """
     for reason in _refusals(layer):
         raise UserError(f"layer {layer.name}: {reason}")
+
+
+def refuse_half_precision(layers: list[Layer]) -> None:
+    """Refuse factors in which a small step of plain descent rounds away, for methods that take such steps.
+
+    Raises:
+        UserError: names the first layer with such factors, and the mend.
+    """
+    for layer in layers:
+        if layer.A.dtype.itemsize < 4 or layer.B.dtype.itemsize < 4:
+            raise UserError(
+                f"layer {layer.name}: its factors are {layer.A.dtype}, in which the steps of a method that retracts "
+                "round away; train float32 factors (TRL makes those of a quantized model bfloat16)"
+            )
 
 
 def _refusals(layer: Layer) -> Iterator[str]:

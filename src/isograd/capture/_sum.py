@@ -21,10 +21,16 @@ class ProcessMean:
     def __init__(self) -> None:
         self.processes = 1
         self._group: Any = None
-        if distributed.is_available() and distributed.is_initialized():
-            self.processes = distributed.get_world_size()
-            if self.processes > 1:
-                self._group = distributed.new_group()
+        self.begin()
+
+    def begin(self) -> None:
+        """See how many processes there are by now; all of them must call, outside of the backward pass."""
+        there = distributed.is_available() and distributed.is_initialized()
+        self.processes = distributed.get_world_size() if there else 1
+        if self.processes == 1:
+            self._group = None
+        elif self._group is None:
+            self._group = distributed.new_group()
 
     def __call__(self, tensors: Iterable[Tensor]) -> None:
         """Replace each tensor by its mean over processes; all processes must call in the same order."""

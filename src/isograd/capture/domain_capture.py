@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from isograd.capture._layers import Layer, check_layer, find_layers
+from isograd.capture._layers import Layer, check_layer, find_layers, refuse_half_precision
 from isograd.capture._merging import merging_for
 from isograd.capture._rows import RowPlan, plan_rows, token_segments
 from isograd.capture._sum import ProcessMean
@@ -62,8 +62,8 @@ class DomainCapture:
 
     Raises:
         UserError: what could not be exact: LoRA dropout, DoRA or another variant, lora_bias, LoRA on embeddings or
-            convolutions, several active adapters, a merged adapter, trainable parameters that are not A or B; the
-            line names the layer and the mend.
+            convolutions, several active adapters, a merged adapter, trainable parameters that are not A or B,
+            half-precision factors for a method that retracts; the line names the layer and the mend.
     """
 
     def __init__(
@@ -80,6 +80,8 @@ class DomainCapture:
             raise UserError(f"num_domains is {num_domains}; a method that compares domains needs at least 2")
         self.num_domains = num_domains
         self.layers = find_layers(model, adapter)
+        if isinstance(method, LocalMethod) and method.retracts:
+            refuse_half_precision(self.layers)
         self._method = method
         self._merging = merging_for(method, seed, ProcessMean(), keep_dense=keep_dense)
         self._plan: RowPlan | None = None
@@ -138,6 +140,7 @@ class DomainCapture:
         plan = plan_rows(domains, self.num_domains, paired=paired)
         if first:
             self._clear()
+            self._merging.mean.begin()
             for layer in self.layers:
                 check_layer(layer)  # adapters can be merged or switched between steps
             self._open = True
@@ -169,7 +172,7 @@ class DomainCapture:
         A layer that took no part in the window gets None, as from autograd. Where the method keeps Adam's second
         moment raw, what autograd accumulated is kept as ``.raw_grad``. Where the method retracts, the step is taken
         here and now, ``s B A <- best rank-r approximation of (s B A - learning_rate * direction)``, and every
-        ``.grad`` is None.
+        ``.grad`` is None: gradient clipping and the optimizer, with its weight decay, have nothing to act on.
 
         Args:
             learning_rate: of this step; for methods that retract.

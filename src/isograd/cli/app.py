@@ -83,25 +83,45 @@ def compare(
         Path | None, typer.Option("--output", "-o", help="Folder for all that it writes; finished runs in it are kept.")
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Runs at a time, one thread each; at most one a core.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Label of a method: only those named, and the baseline. Repeatable.")
+    ] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Only the seeds named. Repeatable.")] = None,
+    family: Annotated[
+        list[str] | None, typer.Option(help="Only the families named, as the tables name them. Repeatable.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the runs and their number; run nothing.")] = False,
 ) -> None:
-    """Train and compare methods on the same seeds and data: one table with intervals and paired differences."""
+    """Train and compare methods on the same seeds and data: one table with intervals and paired differences.
+
+    With --only, --seed or --family the tables of what was selected go to the subfolder selected; others stay.
+    """
     from rich.console import Console
 
-    from isograd.experiment.compare import planned_runs, run_compare
+    from isograd.experiment.compare import planned_runs, planned_students, run_compare
     from isograd.experiment.compare_config import load_compare
+    from isograd.experiment.selection import selected
 
-    settings = load_compare(config)
+    settings = selected(load_compare(config), labels=only or (), seeds=seed or (), families=family or ())
     folder = output or settings.output
     if dry_run:
-        runs = planned_runs(settings, folder)
-        for place, (group, label, seed) in runs.items():
-            typer.echo(f"{place}: {label} on {group}, seed {seed}")
-        on = ", ".join(settings.groups)
-        typer.echo(f"{len(runs)} runs: {len(settings.methods)} methods, {len(settings.seeds)} seeds, on {on}")
+        students, runs = planned_students(settings, folder), planned_runs(settings, folder)
+        for place, (kind, number) in students.items():
+            typer.echo(f"{place}: distilled on {kind}, seed {number}")
+        for place, (group, label, number) in runs.items():
+            typer.echo(f"{place}: {label} on {group}, seed {number}")
+        on, first = ", ".join(settings.groups), f"{len(students)} distillations, then " if students else ""
+        typer.echo(f"{first}{len(runs)} runs: {len(settings.methods)} methods, {len(settings.seeds)} seeds, on {on}")
         return
-    command = ["isograd", "compare", str(config), *(["--output", str(output)] if output else [])]
-    raise typer.Exit(run_compare(settings, folder, workers=workers, console=Console(), command=command))
+    selection = [
+        word
+        for option, values in (("--only", only), ("--seed", seed), ("--family", family))
+        for value in values or ()
+        for word in (option, str(value))
+    ]
+    command = ["isograd", "compare", str(config), *(["--output", str(output)] if output else []), *selection]
+    tables = folder / "selected" if selection else None
+    raise typer.Exit(run_compare(settings, folder, tables=tables, workers=workers, console=Console(), command=command))
 
 
 @app.command("tune")

@@ -19,7 +19,8 @@ class IsomerSFTConfig(SFTConfig):
 
     Args:
         method: name of the gradient method, a key of ``isograd.gradients.METHODS``.
-        method_params: its parameters, for example ``{"tau": 3.0}``.
+        method_params: its parameters, for example ``{"tau": 3.0}``. With IGA's ``projection: retraction`` the step is
+            taken without the optimizer: ``max_grad_norm`` has no effect, and a ``weight_decay`` is refused.
         consistency: ``"logit_variance"``, ``"js"`` or ``"kl"`` adds the isomer-consistency term (isograd's own, not
             part of IGA) on predictions to the loss, ``"hidden_cosine"`` one on the penultimate layer's states (the
             Logical Consistency Score itself, which it makes meaningless as a measure); ``None`` adds nothing.

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from datasets import Dataset, DatasetDict
 
 from isograd.common.errors import UserError
+from isograd.distill.alignment import span_tokens
 from isograd.distill.config import IsomerSFTConfig
-from isograd.distill.consistency import PLACES
+from isograd.distill.consistency import PLACES, choose_places
 from isograd.gradients import CONSISTENCY, HIDDEN_CONSISTENCY
 from isograd.isomers import IsomerSet, to_rows
 
-__all__ = ["EXTRA_COLUMNS", "DomainCollator", "as_dataset", "as_eval_dataset", "refuse_inexact"]
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+__all__ = [
+    "EXTRA_COLUMNS",
+    "DomainCollator",
+    "as_dataset",
+    "as_eval_dataset",
+    "domain_columns",
+    "refuse_data",
+    "refuse_inexact",
+]
 
 EXTRA_COLUMNS = ("domain_index", "aligned")
 """Columns that the trainer adds to what TRL prepares."""
@@ -62,6 +75,54 @@ def as_eval_dataset(data: Any) -> Any:
     return data
 
 
+def domain_columns(
+    row: dict[str, Any],
+    *,
+    column: str,
+    domains: Sequence[str],
+    compared: str | None,
+    tokenizer: PreTrainedTokenizerBase,
+    chat_template: str | None,
+) -> dict[str, Any]:
+    """What the trainer adds to a row that TRL has tokenized: its domain's number, and the aligned places.
+
+    Args:
+        row: with ``input_ids``.
+        column: names the row's domain.
+        domains: all of them, in the order of their numbers.
+        compared: one of ``PLACES``; None where nothing is compared.
+        tokenizer, chat_template: those with which the row was tokenized.
+
+    Raises:
+        UserError: as :func:`~isograd.distill.alignment.span_tokens`, or nothing of what is to be compared is there.
+    """
+    extra: dict[str, Any] = {"domain_index": domains.index(row[column])}
+    if compared is not None:
+        extra["aligned"] = choose_places(span_tokens(row, tokenizer, chat_template), compared)
+        if not extra["aligned"]:
+            raise UserError("consistency_at is 'steps', but a row has no step before its answer; use 'answer'")
+    return extra
+
+
+def refuse_data(args: IsomerSFTConfig, dataset: Dataset, domains: Sequence[str]) -> None:
+    """Refuse a dataset that the settings do not go with.
+
+    Raises:
+        UserError: nothing to compare for the consistency term, or a batch size that breaks sets.
+    """
+    if args.consistency is not None and not {"set_id", "spans"} <= set(dataset.column_names):
+        raise UserError(
+            "the isomer-consistency term compares the members of isomer sets, but the dataset has no set_id and "
+            "spans columns; pass isomer sets or set consistency to none"
+        )
+    rows = args.per_device_train_batch_size
+    if rows % len(domains):
+        raise UserError(
+            f"per_device_train_batch_size is {rows}, which is no multiple of the {len(domains)} domains "
+            f"({', '.join(domains)}); use {max(1, rows // len(domains)) * len(domains)}"
+        )
+
+
 def refuse_inexact(args: Any, others: dict[str, Any]) -> None:
     """Refuse settings under which per-domain losses or gradients would be silently wrong."""
     if not isinstance(args, IsomerSFTConfig):
@@ -87,6 +148,7 @@ def refuse_inexact(args: Any, others: dict[str, Any]) -> None:
         raise UserError(f"unknown consistency {args.consistency!r}; there are: {', '.join(forms)}")
     if args.consistency_at not in PLACES:
         raise UserError(f"consistency_at is {args.consistency_at!r}; there are: {', '.join(PLACES)}")
-    for name in ("consistency_start", "consistency_ramp"):
-        if getattr(args, name) < 0:
-            raise UserError(f"{name} is {getattr(args, name)}; use an integer >= 0")
+    for name, kinds in (("consistency_weight", (int, float)), ("consistency_start", int), ("consistency_ramp", int)):
+        value = getattr(args, name)
+        if isinstance(value, bool) or not isinstance(value, kinds) or not math.isfinite(value) or value < 0:
+            raise UserError(f"{name} is {value!r}; use a {'whole ' if kinds is int else ''}number from 0")

@@ -18,7 +18,7 @@ from isograd.runs.folder import Outcome, Progress, run_in_folder
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["TRAINING_DEFAULTS", "load_data", "run_distill"]
+__all__ = ["TRAINING_DEFAULTS", "check_settings", "load_data", "run_distill"]
 
 TRAINING_DEFAULTS: dict[str, Any] = {
     "per_device_train_batch_size": 32,
@@ -61,6 +61,22 @@ def load_data(sources: Sequence[DataSource]) -> list[IsomerSet] | Dataset:
             for row in read_benchmark(source.path, source.format)
         ]
     return Dataset.from_list(rows)
+
+
+def check_settings(config: DistillConfig) -> None:
+    """Refuse settings that no training could begin with; model and data are not looked at.
+
+    Raises:
+        UserError: an impossible value, in one line.
+    """
+    from isograd.distill.config import IsomerSFTConfig
+    from isograd.distill.inputs import refuse_inexact
+    from isograd.runs.training import lora_config, settings_as_user_errors, trainer_settings
+
+    quiet_libraries()
+    with settings_as_user_errors():
+        refuse_inexact(IsomerSFTConfig(**trainer_settings(config, Path("unused"), TRAINING_DEFAULTS)), {})
+        lora_config(config)
 
 
 def run_distill(

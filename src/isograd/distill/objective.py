@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from isograd.gradients import DomainLosses, HeadTokens, LossMethod, State
 
-__all__ = ["Shares", "StepObjective"]
+__all__ = ["Shares", "StepObjective", "drawing_again"]
+
+
+def drawing_again(model: nn.Module) -> AbstractContextManager[None]:
+    """What dropout draws inside, on the CPU and on the model's devices, it draws again after."""
+    devices = {parameter.device for parameter in model.parameters() if parameter.device.type not in ("cpu", "meta")}
+    kind = next(iter(devices)).type if devices else "cpu"
+    return torch.random.fork_rng(devices, device_type=kind)
 
 
 @dataclass(frozen=True)
@@ -33,7 +41,8 @@ class StepObjective:
     A method's loss F is a function of the step's means L_k (and of the scale gradients S_k), so its gradient is
     ``sum_k (dF/dL_k) dL_k + (dF/dS_k) dS_k``: with the means known, the coefficients are, and each micro-batch
     backpropagates its linear share. Exact for accumulation and several processes. The means of a step of several
-    micro-batches take one more forward pass, unless the method does not need them.
+    micro-batches take one more forward pass, unless the method does not need them; under :func:`drawing_again`, so
+    that both passes drop the same.
     """
 
     def __init__(self, sum_over_processes: Callable[[Tensor], Tensor], processes: int) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from torch import nn
+
 from isograd.common.errors import UserError
-from isograd.gradients import InnerLoopMethod, LocalMethod, LossMethod, Method
+from isograd.gradients import Erm, InnerLoopMethod, Irm, LocalMethod, LossMethod, Method
 
 __all__ = ["refuse_method"]
+
+_ADAMW = ("adamw_torch", "adamw_torch_fused")
+"""What ``RawSecondMomentAdamW`` may stand in for; others with these letters in their names do other things."""
 
 
 def refuse_method(trainer: Any, method: Method, *, sets: bool) -> None:
@@ -22,6 +28,7 @@ def refuse_method(trainer: Any, method: Method, *, sets: bool) -> None:
         UserError: names the method, the reason and the mend.
     """
     args, name = trainer.args, f"method {trainer.args.method!r}"
+    _refuse_one_domain(trainer.domains, args, None if isinstance(method, Erm | Irm) else name)
     if trainer.aux_loss_enabled:
         raise UserError("the router loss of mixture-of-experts models is not supported; set router_aux_loss_coef to 0")
     if not isinstance(method, LossMethod):
@@ -49,9 +56,41 @@ def refuse_method(trainer: Any, method: Method, *, sets: bool) -> None:
             raise UserError(f"{name} {reason}: set gradient_accumulation_steps to 1 and raise the batch size")
         if trainer.accelerator.num_processes > 1 and not inner:
             raise UserError(f"{name} {reason} of one process: train in one process")
-    if (
-        isinstance(method, LocalMethod)
-        and method.keeps_raw_second_moment
-        and "adamw" not in str(getattr(args.optim, "value", args.optim))
-    ):
-        raise UserError(f"{name} with a raw second moment is a form of AdamW; leave optim at its default")
+    if inner:
+        _refuse_half_precision(trainer.model, name)
+    if isinstance(method, LocalMethod):
+        _refuse_optimizer(trainer, method, name)
+
+
+def _refuse_one_domain(domains: Sequence[str], args: Any, name: str | None) -> None:
+    comparing = [name, args.consistency and "the isomer-consistency term", args.log_gradients and "log_gradients"]
+    for what in filter(None, comparing):
+        if len(domains) < 2:
+            raise UserError(
+                f"{what} compares domains, but the dataset tells only {domains[0]!r}; add rows of another, or train "
+                "with method 'erm' alone"
+            )
+
+
+def _refuse_half_precision(model: nn.Module, name: str) -> None:
+    for parameter, value in model.named_parameters():
+        if value.requires_grad and value.dtype.itemsize < 4:
+            raise UserError(
+                f"{name} walks in small steps, which round away in {value.dtype} ({parameter}); train float32 "
+                "parameters (TRL makes the adapters of a quantized model bfloat16)"
+            )
+
+
+def _refuse_optimizer(trainer: Any, method: LocalMethod, name: str) -> None:
+    if method.retracts and trainer.args.weight_decay:
+        raise UserError(f"{name} with a retraction steps without the optimizer and its weight_decay; set it to 0")
+    if not method.keeps_raw_second_moment:
+        return
+    if trainer.optimizer is not None or trainer.optimizer_cls_and_kwargs is not None:
+        raise UserError(
+            f"{name} with a raw second moment is a form of AdamW; leave optimizers and optimizer_cls_and_kwargs out"
+        )
+    if str(getattr(trainer.args.optim, "value", trainer.args.optim)) not in _ADAMW:
+        raise UserError(
+            f"{name} with a raw second moment is a form of AdamW; leave optim at its default or use 'adamw_torch'"
+        )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from torch.utils.data import Sampler
 
 from isograd.common.errors import UserError
 from isograd.common.seeding import named_random
 
-__all__ = ["DomainBatchSampler", "IsomerSampler", "group_sets"]
+__all__ = ["DomainBatchSampler", "IsomerSampler", "group_sets", "train_sampler"]
 
 
 def group_sets(set_ids: Sequence[str], domains: Sequence[str]) -> list[list[int]]:
@@ -123,3 +124,24 @@ class DomainBatchSampler(Sampler[int]):
             order = list(rows)
             rng.shuffle(order)
             yield from order
+
+
+def train_sampler(dataset: Any, args: Any, num_domains: int) -> IsomerSampler | DomainBatchSampler:
+    """The sampler of a dataset of isomer sets, or of rows with a domain each.
+
+    Args:
+        dataset: with the domain column, and ``set_id`` where rows belong to sets.
+        args: an ``IsomerSFTConfig``.
+        num_domains: K.
+
+    Raises:
+        UserError: sets that are not whole, too few rows, or a curriculum of rows without sets.
+    """
+    domains = dataset[args.domain_column]
+    per_domain = args.per_device_train_batch_size // num_domains
+    if "set_id" in dataset.column_names:
+        sets = group_sets(dataset["set_id"], domains)
+        return IsomerSampler(sets, per_domain, args.seed, shuffled=args.train_sampling_strategy == "random")
+    if args.train_sampling_strategy != "random":
+        raise UserError("train_sampling_strategy 'sequential' is for isomer sets; these rows have no set_id")
+    return DomainBatchSampler(domains, per_domain, args.seed)

@@ -15,18 +15,25 @@ from trl.trainer.sft_trainer import SFTTrainer
 from isograd.capture import DomainCapture
 from isograd.common.errors import UserError
 from isograd.common.seeding import named_random
-from isograd.distill.alignment import span_tokens
 from isograd.distill.config import IsomerSFTConfig
-from isograd.distill.consistency import ConsistencyTerm, choose_places, comparable_places
+from isograd.distill.consistency import ConsistencyTerm, comparable_places
 from isograd.distill.hidden import final_states
 from isograd.distill.inner_loop import rows_of, walk_domains
-from isograd.distill.inputs import EXTRA_COLUMNS, DomainCollator, as_dataset, as_eval_dataset, refuse_inexact
+from isograd.distill.inputs import (
+    EXTRA_COLUMNS,
+    DomainCollator,
+    as_dataset,
+    as_eval_dataset,
+    domain_columns,
+    refuse_data,
+    refuse_inexact,
+)
 from isograd.distill.loss import OutputRecorder, head_tokens, sum_by_domain
 from isograd.distill.method_state import load_states, save_states
-from isograd.distill.objective import Shares, StepObjective
+from isograd.distill.objective import Shares, StepObjective, drawing_again
 from isograd.distill.optimizer import RawSecondMomentAdamW
 from isograd.distill.refusals import refuse_method
-from isograd.distill.sampler import DomainBatchSampler, IsomerSampler, group_sets
+from isograd.distill.sampler import train_sampler
 from isograd.distill.supervised_head import score_supervised_only
 from isograd.distill.watch import GradientWatch
 from isograd.gradients import GlobalMethod, InnerLoopMethod, LocalMethod, LossMethod, Method, make_method
@@ -77,18 +84,7 @@ class IsomerSFTTrainer(SFTTrainer):
         self.method = make_method(args.method, **(args.method_params or {}))  # type: ignore[arg-type]
         dataset = as_dataset(train_dataset, args.domain_column)
         self.domains: list[str] = sorted(set(dataset[args.domain_column]))
-        self._sets = "set_id" in dataset.column_names
-        if args.consistency is not None and ("spans" not in dataset.column_names or not self._sets):
-            raise UserError(
-                "the isomer-consistency term compares the members of isomer sets, but the dataset has no set_id and "
-                "spans columns; pass isomer sets or set consistency to none"
-            )
-        if args.per_device_train_batch_size % len(self.domains):
-            raise UserError(
-                f"per_device_train_batch_size is {args.per_device_train_batch_size}, which is no multiple of the "
-                f"{len(self.domains)} domains ({', '.join(self.domains)}); use "
-                f"{max(1, args.per_device_train_batch_size // len(self.domains)) * len(self.domains)}"
-            )
+        refuse_data(args, dataset, self.domains)
         super().__init__(
             model=model,
             args=args,
@@ -100,7 +96,7 @@ class IsomerSFTTrainer(SFTTrainer):
         self.data_collator = DomainCollator(self.data_collator)
         # compute_loss below normalizes by the whole accumulation window.
         self.loss_is_scaled_for_ga = True  # type: ignore[assignment]
-        refuse_method(self, self.method, sets=self._sets)
+        refuse_method(self, self.method, sets="set_id" in dataset.column_names)
         self._capture: DomainCapture | None = None
         if isinstance(self.method, LocalMethod | GlobalMethod):
             self._capture = DomainCapture(self.model, self.method, num_domains=len(self.domains), seed=args.seed)
@@ -108,16 +104,10 @@ class IsomerSFTTrainer(SFTTrainer):
         if args.log_gradients:
             self._watch = GradientWatch(self.model, self.method, self.domains, args.seed)
         self._objective = StepObjective(self._sum_over_processes, self.accelerator.num_processes)
-        self._term = (
-            None
-            if args.consistency is None
-            else ConsistencyTerm(
-                args.consistency,
-                args.consistency_weight,
-                start=args.consistency_start,
-                ramp=args.consistency_ramp,
-            )
-        )
+        self._term: ConsistencyTerm | None = None
+        if args.consistency is not None:
+            start, ramp = args.consistency_start, args.consistency_ramp
+            self._term = ConsistencyTerm(args.consistency, args.consistency_weight, start=start, ramp=ramp)
         self._window_tokens = torch.ones(len(self.domains))
         self._window_places = 1.0
         self._window: list[Any] = []
@@ -137,24 +127,14 @@ class IsomerSFTTrainer(SFTTrainer):
         prepared = super()._prepare_dataset(dataset, processing_class, args, packing, formatting_func, dataset_name)
         if dataset_name != "train":
             return prepared
-        column = args.domain_column
-        index = {name: number for number, name in enumerate(self.domains)}
-        align, compared = args.consistency is not None, args.consistency_at
-        # Locals, not self: datasets pickles what the function closes over to name its cache.
-        tokenizer, chat_template = self._tokenizer, self.chat_template
-
-        def add_columns(row: dict[str, Any]) -> dict[str, Any]:
-            extra: dict[str, Any] = {"domain_index": index[row[column]]}
-            if align:
-                places = span_tokens(row, tokenizer, chat_template)
-                if places[-1] >= len(row["input_ids"]):
-                    raise UserError("max_length cuts off aligned spans; raise it")
-                extra["aligned"] = choose_places(places, compared)
-                if not extra["aligned"]:
-                    raise UserError("consistency_at is 'steps', but a row has no step before its answer; use 'answer'")
-            return extra
-
-        return prepared.map(add_columns, num_proc=args.dataset_num_proc, desc="Aligning domains")
+        extra = {
+            "column": args.domain_column,
+            "domains": self.domains,
+            "compared": None if args.consistency is None else args.consistency_at,
+            "tokenizer": self._tokenizer,
+            "chat_template": self.chat_template,
+        }
+        return prepared.map(domain_columns, fn_kwargs=extra, num_proc=args.dataset_num_proc, desc="Aligning domains")
 
     def evaluate(self, eval_dataset: Any = None, *args: Any, **kwargs: Any) -> dict[str, float]:
         return super().evaluate(as_eval_dataset(eval_dataset), *args, **kwargs)
@@ -166,16 +146,7 @@ class IsomerSFTTrainer(SFTTrainer):
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Any:  # noqa: ARG002 - as overridden
         # The dataset handed in has lost its set_id and domain columns; the trainer's own still has them.
-        dataset = self.train_dataset
-        domains = dataset[self.args.domain_column]
-        per_domain = self.args.per_device_train_batch_size // len(self.domains)
-        if self._sets:
-            sets = group_sets(dataset["set_id"], domains)
-            shuffled = self.args.train_sampling_strategy == "random"
-            return IsomerSampler(sets, per_domain, self.args.seed, shuffled=shuffled)
-        if self.args.train_sampling_strategy != "random":
-            raise UserError("train_sampling_strategy 'sequential' is for isomer sets; these rows have no set_id")
-        return DomainBatchSampler(domains, per_domain, self.args.seed)
+        return train_sampler(self.train_dataset, self.args, len(self.domains))
 
     def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device) -> Any:
         batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
@@ -215,7 +186,7 @@ class IsomerSFTTrainer(SFTTrainer):
             )
         if first:
             self._begin_step(model)
-        watch = self._watch if (self.state.global_step + 1) % self.state.logging_steps == 0 else None
+        watch = self._watch_now()
         with ExitStack() as capturing:
             for capture in (self._capture, None if watch is None else watch.capture):
                 if capture is not None:
@@ -230,14 +201,19 @@ class IsomerSFTTrainer(SFTTrainer):
         return loss
 
     def _begin_step(self, model: nn.Module) -> None:
+        now = self.state.global_step, self.state.max_steps
         if self._capture is not None:
-            self._capture.set_step(self.state.global_step, self.state.max_steps)
+            self._capture.set_step(*now)
+        if (watch := self._watch_now()) is not None:
+            watch.begin(*now, {} if self._capture is None else self._capture.states)
         self._objective.begin(len(self._window))
         method = self._method_now()
         if isinstance(method, LossMethod) and not method.linear and len(self._window) > 1:
             # Its factors depend on the means over the whole step, which the backward passes need from the first on.
             shares = []
-            with torch.no_grad(), self.compute_loss_context_manager():
+            # As in the steps themselves: evaluation, or loading, leaves a model without dropout.
+            model.train()
+            with torch.no_grad(), self.compute_loss_context_manager(), drawing_again(model):
                 for batch in self._window:
                     inputs = dict(self._prepare_inputs(batch))
                     domains = inputs.pop("domain_index")
@@ -275,6 +251,9 @@ class IsomerSFTTrainer(SFTTrainer):
         if self._term is not None:
             loss = loss + self._consistency(base, states[0], aligned)
         return loss
+
+    def _watch_now(self) -> GradientWatch | None:
+        return self._watch if (self.state.global_step + 1) % self.state.logging_steps == 0 else None
 
     def _method_now(self) -> Method:
         return self.method.at(self.state.global_step, self.state.max_steps)

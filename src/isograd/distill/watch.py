@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Self
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from isograd.capture import DomainCapture
-from isograd.gradients import LayerContext, LocalMethod, LowRank, Method, State
+from isograd.gradients import AndMask, Iga, LayerContext, LocalMethod, Method, SandMask, State
 
 __all__ = ["GradientWatch"]
 
@@ -38,8 +38,18 @@ class GradientWatch:
 
     def __init__(self, model: nn.Module, method: Method, domains: Sequence[str], seed: int) -> None:
         self._domains = list(domains)
-        masking = method if isinstance(method, LocalMethod) and method.space == "weight" and not method.paired else None
-        self.capture = DomainCapture(model, _Watching(masking), num_domains=len(self._domains), seed=seed)
+        self.capture = DomainCapture(model, _Watching(_masking(method)), num_domains=len(self._domains), seed=seed)
+
+    def begin(self, step: int, total: int, states: Mapping[str, State]) -> None:
+        """Say which optimizer step comes next, and what the method remembers before it.
+
+        Args:
+            step: optimizer steps taken so far.
+            total: optimizer steps of the whole run.
+            states: of the method, by layer; left as they are.
+        """
+        self.capture.set_step(step, total)
+        self.capture.states = {name: dict(state) for name, state in states.items()}
 
     def read(self) -> dict[str, float]:
         """The values of the last finished step.
@@ -47,15 +57,15 @@ class GradientWatch:
         Returns:
             ``cosine/A/B`` for each pair of domains, over all adapted weights; ``conflict``: the share of entries of W
             whose gradient is positive in one domain and negative in another; ``mask/mean``, and ``mask/LAYER`` for
-            each layer, in the model's order and by its names, where the method masks entries: the mask's mean over
-            entries that have a gradient.
+            each layer, in the model's order and by its names, where the method masks entries: the mean, over entries
+            that have a gradient, of the mask as it is at this step, before any rescaling.
         """
         known = self.capture.states
         # The backward pass leaves them last layer first.
         states = {
             layer.name.removeprefix(PEFT_PREFIX): known[layer.name]
             for layer in self.capture.layers
-            if layer.name in known
+            if "gram" in known.get(layer.name, {})
         }
         if not states:
             return {}
@@ -72,6 +82,15 @@ class GradientWatch:
             values["mask/mean"] = _ratio(states.values(), "mask", "masked")
             values |= {f"mask/{name}": _ratio([state], "mask", "masked") for name, state in states.items()}
         return values
+
+
+def _masking(method: Method) -> LocalMethod | None:
+    """The method if it masks the mean gradient entry by entry of W, without a rescaling that can be left out."""
+    if not isinstance(method, LocalMethod) or method.space != "weight" or method.paired:
+        return None
+    if isinstance(method, AndMask):
+        return replace(method, rescale=False)
+    return None if isinstance(method, Iga) and method.basis != "entry" else method
 
 
 def _ratio(states: Iterable[State], part: str, whole: str) -> float:
@@ -92,20 +111,34 @@ class _Watching(LocalMethod):
     def merge(self, grads: Float[Tensor, "*sets K rows n"]) -> Float[Tensor, "rows n"]:
         return grads.mean(0)
 
+    def at(self, step: int, total: int) -> Self:
+        return self if self.method is None else replace(self, method=self.method.at(step, total))
+
     def merge_layer(self, grads: Float[Tensor, "*sets K m n"], context: LayerContext) -> Float[Tensor, "m n"]:
         flat, state = grads.flatten(1), context.state
+        remembered = dict(state)
+        state.clear()
         state["gram"] = flat @ flat.mT
         # A gradient of zero agrees with every sign.
         state["conflicts"] = ((grads > 0).any(0) & (grads < 0).any(0)).sum()
         state["entries"] = torch.tensor(grads[0].numel(), device=grads.device)
         mean: Tensor = grads.mean(0)
         if self.method is not None:
-            # With a state of its own: what the method remembers is not touched.
-            direction = self.method.merge_layer(
-                grads, LayerContext(context.rank, generator=context.generator, test_matrix=context.test_matrix)
-            )
-            if not isinstance(direction, LowRank):
-                known = mean != 0
-                state["mask"] = torch.where(known, direction / mean, 0).sum()
-                state["masked"] = known.sum()
+            known = mean != 0
+            masked = _masked_mean(self.method, grads, replace(context, state=remembered))
+            state["mask"] = torch.where(known, masked / mean, 0).sum()
+            state["masked"] = known.sum()
         return mean
+
+
+def _masked_mean(method: LocalMethod, grads: Float[Tensor, "K m n"], context: LayerContext) -> Float[Tensor, "m n"]:
+    """The mean gradient times the method's mask, not divided by the mean of the mask."""
+    if not isinstance(method, SandMask):
+        direction = method.merge_layer(grads, context)
+        assert isinstance(direction, Tensor)
+        return direction
+    # Where domains agree, its mask is 1. One more column of such entries shows what it divides by; of the layer's mean
+    # square, they leave what it measures the variance against as it is.
+    size = grads.square().mean().sqrt().clamp(min=torch.finfo(grads.dtype).tiny)
+    rescaled = method.merge(torch.cat([grads, size.expand(*grads.shape[:-1], 1)], -1))
+    return rescaled[:, :-1] * (size / rescaled[:, -1:])

@@ -14,15 +14,14 @@ from isograd.common.errors import UserError
 from isograd.distill.run_config import DistillConfig
 from isograd.experiment.compare_config import CompareConfig
 from isograd.experiment.data import keep_options, write_data
+from isograd.experiment.lock import output_lock
 from isograd.experiment.reinforcement import DISTILLED
-from isograd.experiment.running import run_all, slug, worker_count
+from isograd.experiment.running import is_trained, keep_not_started, run_all, slug, worker_count
 from isograd.experiment.worker import STOPPED, Job
 from isograd.reinforce.run_config import ReinforceConfig
 
-__all__ = ["planned_runs", "run_compare"]
+__all__ = ["planned_runs", "planned_students", "run_compare"]
 
-CLAIM_SEEDS: Final = 5
-"""Fewest seeds for a claim about a method."""
 TOLD: Final = ("accuracy", "accuracy_difference", "learning", "cost")
 """The tables that are printed; the files hold all."""
 
@@ -43,10 +42,20 @@ def planned_runs(config: CompareConfig, output: Path) -> dict[Path, tuple[str, s
     }
 
 
+def planned_students(config: CompareConfig, output: Path) -> dict[Path, tuple[str, int]]:
+    """The run folders of the students that rules of group RL start from, each with its family and seed."""
+    if config.reinforce is None:
+        return {}
+    return {
+        _distilled(output, family, seed): (family, seed) for family, _ in config.parts.values() for seed in config.seeds
+    }
+
+
 def run_compare(
     config: CompareConfig,
     output: Path,
     *,
+    tables: Path | None = None,
     workers: int | None = None,
     console: Console,
     command: Sequence[str] = (),
@@ -54,41 +63,64 @@ def run_compare(
     """Train and measure every method on every seed and family, print the table and write it.
 
     Data are made once for each family and seed, and shared by all methods. Finished runs are reused, unfinished ones
-    resumed, failed ones tried again; those that fail lose no other and stay in the table.
+    resumed, failed ones tried again; those that fail lose no other and stay in the table. Runs that would start from a
+    student that could not be distilled are failures too.
 
     Args:
         config: what to compare.
-        output: the folder for ``data``, ``runs``, ``table.md``, ``table.csv``, ``runs.csv`` and ``report.html``.
+        output: the folder for ``data`` and ``runs``; no other process may be at work in it.
+        tables: the folder for ``table.md``, ``table.csv``, ``runs.csv`` and ``report.html``; by default ``output``.
         workers: runs at a time, one thread each; by default the configuration's, or the number of cores. More than
             there are cores are not started.
         console: for progress and tables.
         command: the words that started this, to be told under the table.
 
     Returns:
-        0, or 1 if a run failed, or 130 after an interruption (then there is no table yet). Where students to reinforce
-        could not be distilled, there is none either.
+        0, or 1 if a run failed, or 130 after an interruption (then there is no table yet).
 
     Raises:
-        UserError: ``workers`` is not positive, or ``output`` holds runs of another configuration.
+        UserError: ``workers`` is not positive, ``output`` holds runs of another configuration, or another process is at
+            work in it.
     """
     at_once = worker_count(workers, config.workers)
-    data = _all_data(config, output, console)
-    if config.reinforce is not None:
-        status = run_all(_distilling(config, output, data), console, workers=at_once, output=output)
-        if status:
-            return status
-    status = run_all(_jobs(config, output, data), console, workers=at_once, output=output)
-    if status != STOPPED:
-        _tell(config, output, console, command)
-    return status
+    # From the data to the tables: they too must be those of one command.
+    with output_lock(output):
+        data = _all_data(config, output, console)
+        jobs, failed = _jobs(config, output, data), 0
+        if students := _distilling(config, output, data):
+            console.print(f"First {len(students)} distillations, then {len(jobs)} runs that start from them.")
+            failed = run_all(students, console, workers=at_once, output=output)
+            if failed == STOPPED:
+                return failed
+            jobs = _startable(jobs, students, console)
+        status = run_all(jobs, console, workers=at_once, output=output) or failed
+        if status != STOPPED:
+            _tell(config, output, tables or output, console, command)
+        return status
 
 
-def _tell(config: CompareConfig, output: Path, console: Console, command: Sequence[str]) -> None:
+def _startable(jobs: Sequence[Job], students: Sequence[Job], console: Console) -> list[Job]:
+    """The runs whose student there is; the others are kept as failures, and tried again by the next call."""
+    lost = {student.output for student in students if not is_trained(student)}
+    startable = []
+    for job in jobs:
+        student = job.config.adapter if isinstance(job.config, ReinforceConfig) else None
+        if student not in lost:
+            startable.append(job)
+            continue
+        reason = f"not started: the student {DISTILLED}/{student.name} that it starts from could not be distilled"
+        keep_not_started(job, reason)
+        console.print(f"{job.output}: {reason}", markup=False, style="red")
+    return startable
+
+
+def _tell(config: CompareConfig, output: Path, tables: Path, console: Console, command: Sequence[str]) -> None:
     """Write the tables and print them; all of it from the run folders."""
     from isograd.report.comparison import read_comparison
     from isograd.report.comparison_files import save_comparison
     from isograd.report.comparison_page import save_comparison_pages
     from isograd.report.comparison_tables import group_tables, rich_view
+    from isograd.report.words import SEEDS_FOR_A_CLAIM
 
     # Methods in the order of the configuration.
     runs = {place: folder for folder, place in planned_runs(config, output).items()}
@@ -103,15 +135,16 @@ def _tell(config: CompareConfig, output: Path, console: Console, command: Sequen
             folders[name] = [_distilled(output, family, seed) for seed in config.seeds] + folders[name]
     comparison = read_comparison(folders, config.baseline, threshold=threshold)
     # Written before anything is printed: whoever reads along may leave.
-    files = save_comparison(comparison, output, title=config.name, notes=_notes(config, command))
-    page = save_comparison_pages(comparison, output, title=config.name)
+    title = config.name if tables == output else f"{config.name}: selected runs"
+    files = save_comparison(comparison, tables, title=title, notes=_notes(config, command))
+    page = save_comparison_pages(comparison, tables, title=title)
     for group in comparison.groups:
         console.rule(group.name)
         for table in group_tables(group):
             if table.key in TOLD:
                 console.print(rich_view(table))
-    if len(config.seeds) < CLAIM_SEEDS:
-        console.print(f"Fewer than {CLAIM_SEEDS} seeds are an illustration, not evidence.")
+    if len(config.seeds) < SEEDS_FOR_A_CLAIM:
+        console.print(f"Fewer than {SEEDS_FOR_A_CLAIM} seeds are an illustration, not evidence.")
     console.print(f"Written: {', '.join(map(str, [*files, page]))}", markup=False)
 
 
@@ -129,11 +162,11 @@ def _distilled(output: Path, family: str, seed: int) -> Path:
 
 
 def _distilling(config: CompareConfig, output: Path, data: Data) -> list[Job]:
-    plain = config.model_copy(update={"methods": {DISTILLED: {}}})
-    return [
-        Job(config=plain.run_config(DISTILLED, train, seed), output=_distilled(output, family, seed), splits=splits)
-        for (family, seed), (train, splits) in data.items()
-    ]
+    plain, jobs = config.model_copy(update={"methods": {DISTILLED: {}}}), []
+    for folder, (family, seed) in planned_students(config, output).items():
+        train, splits = data[family, seed]
+        jobs.append(Job(config=plain.run_config(DISTILLED, train, seed), output=folder, splits=splits))
+    return jobs
 
 
 def _jobs(config: CompareConfig, output: Path, data: Data) -> list[Job]:
@@ -165,7 +198,9 @@ def _data(config: CompareConfig, output: Path, family: str, seed: int) -> tuple[
             raise UserError("a comparison needs families, or train and splits")
         return config.train, config.splits
     folder = output / "data" / family
-    options = config.generator.model_dump(mode="json", exclude={"evaluation_sets", "splits"})
+    # Evaluation sets may change: students are measured again. The field stays, as older folders have it.
+    trained_on = config.generator.model_copy(update={"unseen_domains": None})
+    options = trained_on.model_dump(mode="json", exclude={"evaluation_sets", "splits"})
     runs = output / "runs" / (DISTILLED if config.reinforce else family)
     keep_options(folder, runs, options)
     return write_data(folder, family, seed, config.generator)

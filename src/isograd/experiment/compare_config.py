@@ -97,9 +97,12 @@ def _resolved(config: CompareConfig, path: Path) -> CompareConfig:
         values = read_yaml(folder / config.tuned).get("methods")
         if not isinstance(values, dict) or not all(isinstance(value, dict) for value in values.values()):
             raise UserError(f"{folder / config.tuned}: needs a section methods: LABEL: {{setting: value}}")
-        if not values.keys() & config.methods.keys():
-            raise UserError(f"{folder / config.tuned}: names none of the methods {', '.join(config.methods)}")
-        update["methods"] = {label: merged(own, values.get(label, {})) for label, own in config.methods.items()}
+        if missing := [label for label in config.methods if label not in values]:
+            raise UserError(
+                f"{folder / config.tuned}: has no values for {missing[0]!r}, which would compete untuned; tune it, or "
+                f"say so there: {missing[0]}: {{}}"
+            )
+        update["methods"] = {label: merged(own, values[label]) for label, own in config.methods.items()}
     return config.model_copy(update=update)
 
 

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from isograd.common.errors import UserError
+from isograd.common.yamls import parse_yaml
 from isograd.distill.run_config import DataSource, DistillConfig, parse_config
 from isograd.experiment.data import IsomerOptions
 from isograd.experiment.running import check_labels, slug
@@ -163,7 +164,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UserError: it cannot be read, or holds something else.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -187,6 +188,8 @@ def validated(model: type[_Config], content: Mapping[str, Any], path: Path) -> _
         if first["type"] == "extra_forbidden":
             message = "no such field" + _hint(place, str(first["loc"][-1]))
         raise UserError(f"{path}: {place}: {message}") from None
+    if not slug(config.name):
+        raise UserError(f"{path}: name: {config.name!r} has no letter or digit to name a folder by")
     shared = set(config.seeds) & set(config.tuning.seeds)
     if shared and config.families is not None:
         raise UserError(
@@ -223,6 +226,7 @@ def checked_methods(config: _Config, path: Path) -> _Config:
     Raises:
         UserError: an unknown or invalid setting, method or parameter; labels that would share a folder.
     """
+    from isograd.distill.job import check_settings
     from isograd.gradients import make_method
 
     common = {"data": [{"path": "checked elsewhere"}], "lora": config.lora}
@@ -237,11 +241,13 @@ def checked_methods(config: _Config, path: Path) -> _Config:
             raise UserError(str(error).replace(f"{where}: training.", f"{where}.", 1)) from None
         training = merged(shared.training, methods[label])
         params = training.get("method_params", {})
-        if isinstance(params, dict):
-            try:
-                make_method(str(training.get("method", "erm")), **params)
-            except (TypeError, ValueError) as error:
-                raise UserError(f"{where}: {error}") from None
+        if not isinstance(params, dict):
+            raise UserError(f"{where}.method_params: {params!r} is no mapping of parameters to values")
+        try:
+            make_method(str(training.get("method", "erm")), **params)
+            check_settings(parse_config({**common, "training": training}, where))
+        except (TypeError, ValueError, UserError) as error:
+            raise UserError(f"{where}: {error}") from None
     return config.model_copy(update={"training": shared.training, "lora": shared.lora, "methods": methods})
 
 

@@ -112,12 +112,19 @@ class IsomerOptions(TrainingOptions):
         """The evaluation sets by split, made on demand: without label noise.
 
         Raises:
-            UserError: an unknown split, or options that do not fit the family.
+            UserError: an unknown split, options that do not fit the family, or unseen domains that training has seen.
         """
         made = {}
+        seen = self.told_domains()
         for split in self.splits:
             unseen = split in SPLITS and SPLITS[split].role == "unseen"
             domains = self.unseen_domains if unseen else self.domains
+            if unseen:
+                told = {load_domain(entry).name for entry in domains or domain_names("unseen")}
+                if both := told & seen.keys():
+                    raise UserError(
+                        f"{split} is told in domains that training does not see, but both name {min(both)!r}"
+                    )
             made[split] = self._make(family, seed, split, domains, size=self.evaluation_sets)
         return made
 

@@ -26,6 +26,7 @@ class TimeLeft:
         self._shares = [TRAINING_SHARE if train else 0.0 for train in trained]
         self._before: list[float | None] = [None] * len(trained)
         self._now = [0.0] * len(trained)
+        self._ended = [False] * len(trained)
 
     def step(self, job: int, phase: str, done: int, total: int) -> None:
         """A job has told that ``done`` of ``total`` steps (or completions) of a phase are done."""
@@ -36,16 +37,22 @@ class TimeLeft:
             self._before[job] = start + (length * (done - 1) / total if phase == "train" else 0.0)
         self._now[job] = max(self._now[job], start + length * done / total)
 
-    def end(self, job: int) -> None:
-        """A job has ended, well or not; one that never told anything was reused whole, or failed at once."""
-        if self._before[job] is None:
-            self._before[job] = 1.0
-        self._now[job] = 1.0
+    def end(self, job: int, *, done: bool = True) -> None:
+        """A job has ended; one that never told anything was reused whole, or failed at once.
+
+        One that failed leaves nothing to be done, but it has done no more than it told: a job that fails at once says
+        nothing about the speed.
+        """
+        self._ended[job] = True
+        if done:
+            if self._before[job] is None:
+                self._before[job] = 1.0
+            self._now[job] = 1.0
 
     def seconds(self, elapsed: float) -> float | None:
         """The seconds left after ``elapsed`` seconds; None while nothing has been done."""
         done = math.fsum(now - (before or 0.0) for now, before in zip(self._now, self._before, strict=True))
-        left = math.fsum(1.0 - now for now in self._now)
+        left = math.fsum(1.0 - now for now, ended in zip(self._now, self._ended, strict=True) if not ended)
         if left <= 0:
             return 0.0
         return elapsed * left / done if done > 0 else None

@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from isograd.common.files import write_text
 from isograd.experiment.eta import TimeLeft
+from isograd.experiment.lock import held_locks
 from isograd.experiment.worker import STOPPED, Job
 
 __all__ = ["Outcome", "run_jobs"]
@@ -85,7 +86,7 @@ class _Board:
         self._progress.update(task, state=state, visible=self._visible or state == "failed")
         self._progress.stop_task(task)
         with self._lock:
-            self._left.end(number)
+            self._left.end(number, done=status == 0)
             self._ended += 1
             eta = self._eta()
             self._progress.update(self._all, completed=self._ended, state=eta)
@@ -161,6 +162,7 @@ def _run_worker(job: Job, board: _Board, number: int, stopping: threading.Event)
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         env=environment,
+        pass_fds=held_locks(),
         text=True,
     )
     reason = ""

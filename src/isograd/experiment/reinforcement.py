@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from isograd.common.errors import UserError
 from isograd.experiment.running import check_labels
-from isograd.reinforce.job import TRAINING_DEFAULTS
+from isograd.reinforce.job import TRAINING_DEFAULTS, check_settings
 from isograd.reinforce.run_config import ReinforceConfig, parse_config
 
 __all__ = ["DISTILLED", "ReinforceOptions", "check_rules"]
@@ -87,3 +87,7 @@ def check_rules(options: ReinforceOptions, methods: Mapping[str, Settings], path
                     f"{where}: per_device_train_batch_size is {rows}, which breaks groups of {size}; use a multiple "
                     f"of {size}"
                 )
+            try:
+                check_settings(options.run_config(settings, size, where=where, data=files))
+            except UserError as error:
+                raise UserError(f"{path}: methods.{label}: {error}") from None

@@ -12,12 +12,13 @@ from rich.console import Console
 
 from isograd.common.errors import UserError
 from isograd.common.files import read_json, write_json
+from isograd.experiment.lock import output_lock
 from isograd.experiment.measure import is_measured, resolve_model
 from isograd.experiment.pool import Outcome, run_jobs
 from isograd.experiment.worker import STOPPED, Job
-from isograd.runs.folder import RUN_FORMAT
+from isograd.runs.folder import RUN_FORMAT, has_trained
 
-__all__ = ["check_labels", "cores", "run_all", "slug", "worker_count"]
+__all__ = ["check_labels", "cores", "is_trained", "keep_not_started", "run_all", "slug", "worker_count"]
 
 
 def worker_count(asked: int | None, configured: int | None) -> int:
@@ -64,28 +65,29 @@ def run_all(jobs: Sequence[Job], console: Console, *, workers: int, output: Path
             tried again.
         console: for the progress bars and the failures.
         workers: processes at a time.
-        output: where all of it lies, for the words after an interruption.
+        output: where all of it lies; no other process runs anything there meanwhile.
 
     Returns:
         0, or 1 if a run failed, or 130 after an interruption.
 
     Raises:
-        UserError: ``workers`` is not positive, a data file cannot be read, or a folder holds a run of another
-            configuration; nothing has been started then.
+        UserError: ``workers`` is not positive, a data file cannot be read, a folder holds a run of another
+            configuration, or another process is at work in ``output``; nothing has been started then.
     """
     if workers < 1:
         raise UserError(f"workers is {workers}; it must be at least 1")
-    digests = [job.config.digest(resolve_model(job.config.model)) for job in jobs]
-    _refuse_changed(jobs, digests)
-    # A worker takes seconds to load before it can tell that nothing is left to do.
-    waiting = [job for job, digest in zip(jobs, digests, strict=True) if not _is_done(job, digest)]
-    if len(waiting) < len(jobs):
-        console.print(f"{len(jobs) - len(waiting)} of {len(jobs)} runs were finished before and are reused.")
-    outcomes = run_jobs(waiting, console, workers=workers) if waiting else []
-    by_folder = {job.output: digest for job, digest in zip(jobs, digests, strict=True)}
-    for outcome in outcomes:
-        if outcome.status != STOPPED:
-            _keep_reason(outcome, by_folder[outcome.job.output])
+    with output_lock(output):
+        digests = [_digest(job) for job in jobs]
+        _refuse_changed(jobs, digests)
+        # A worker takes seconds to load before it can tell that nothing is left to do.
+        waiting = [job for job, digest in zip(jobs, digests, strict=True) if not _is_done(job, digest)]
+        if len(waiting) < len(jobs):
+            console.print(f"{len(jobs) - len(waiting)} of {len(jobs)} runs were finished before and are reused.")
+        outcomes = run_jobs(waiting, console, workers=workers) if waiting else []
+        by_folder = {job.output: digest for job, digest in zip(jobs, digests, strict=True)}
+        for outcome in outcomes:
+            if outcome.status != STOPPED:
+                _keep_reason(outcome, by_folder[outcome.job.output])
     if any(outcome.status == STOPPED for outcome in outcomes):
         console.print(f"Stopped. Run the same command again to go on: finished work is kept in {output}.")
         return STOPPED
@@ -93,6 +95,26 @@ def run_all(jobs: Sequence[Job], console: Console, *, workers: int, output: Path
     for outcome in failed:
         console.print(f"{outcome.job.output}: failed: {outcome.reason}", markup=False, style="red")
     return 1 if failed else 0
+
+
+def is_trained(job: Job) -> bool:
+    """Whether its folder holds a finished run of its configuration, from which others can go on."""
+    record = _record(job.output)
+    return record is not None and record.get("status") == "finished" and record.get("config_hash") == _digest(job)
+
+
+def keep_not_started(job: Job, reason: str) -> None:
+    """Write into a run's folder why it could not be started; what it had done before stays, to be gone on with."""
+    record = _record(job.output)
+    if record is None or not has_trained(job.output, record):
+        # What it would have started from is not there to be hashed.
+        record = _new_record(job, "")
+    if record["status"] != "finished":
+        write_json(job.output / "run.json", {**record, "status": "failed", "error": reason})
+
+
+def _digest(job: Job) -> str:
+    return job.config.digest(resolve_model(job.config.model))
 
 
 def _is_done(job: Job, digest: str) -> bool:
@@ -116,8 +138,7 @@ def _holds_another(output: Path, digest: str) -> bool:
     record = _record(output)
     if record is None or record.get("config_hash") == digest:
         return False
-    # A run that has saved nothing has nothing to lose: a mended configuration may take its place.
-    return record.get("status") == "finished" or any(output.glob("checkpoints/checkpoint-*"))
+    return has_trained(output, record)
 
 
 def _keep_reason(outcome: Outcome, digest: str) -> None:
@@ -125,17 +146,7 @@ def _keep_reason(outcome: Outcome, digest: str) -> None:
     job, file = outcome.job, outcome.job.output / "run.json"
     record = _record(job.output)
     if record is None:
-        record = {
-            "format": RUN_FORMAT,
-            "name": job.output.name,
-            "label": job.config.label,
-            "seed": job.config.seed,
-            "status": "running",
-            "config": job.config.model_dump(mode="json"),
-            "config_hash": digest,
-            "steps": 0,
-            "seconds": 0.0,
-        }
+        record = _new_record(job, digest)
     if record.get("config_hash") != digest:
         return
     if outcome.status == 0:
@@ -147,6 +158,20 @@ def _keep_reason(outcome: Outcome, digest: str) -> None:
         write_json(file, {**record, "error": outcome.reason})
     elif record["status"] == "running":
         write_json(file, {**record, "status": "failed", "error": outcome.reason})
+
+
+def _new_record(job: Job, digest: str) -> dict[str, Any]:
+    return {
+        "format": RUN_FORMAT,
+        "name": job.output.name,
+        "label": job.config.label,
+        "seed": job.config.seed,
+        "status": "running",
+        "config": job.config.model_dump(mode="json"),
+        "config_hash": digest,
+        "steps": 0,
+        "seconds": 0.0,
+    }
 
 
 def _record(output: Path) -> dict[str, Any] | None:

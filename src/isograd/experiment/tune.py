@@ -13,6 +13,7 @@ from isograd.common.errors import UserError
 from isograd.distill.job import TRAINING_DEFAULTS
 from isograd.experiment.config import merged
 from isograd.experiment.data import keep_options
+from isograd.experiment.lock import output_lock
 from isograd.experiment.running import run_all, slug, worker_count
 from isograd.experiment.tune_config import TuneConfig
 from isograd.experiment.tune_data import split_own, write_tuning_data
@@ -79,11 +80,25 @@ def run_tune(
         0, or 1 if a run failed, or 130 after an interruption (then nothing has been chosen yet).
 
     Raises:
-        UserError: ``workers`` is not positive, or ``output`` holds runs of another configuration.
+        UserError: ``workers`` is not positive, ``output`` holds runs of another configuration, or another process is at
+            work in it.
     """
     at_once = worker_count(workers, config.workers)
     planned = planned_runs(config, output)
-    status = run_all(_jobs(config, planned, output, console), console, workers=at_once, output=output)
+    # From the data to the choice: it too must be that of one command.
+    with output_lock(output):
+        return _tuned(config, planned, output, at_once, console, command)
+
+
+def _tuned(
+    config: TuneConfig,
+    planned: dict[Path, PlannedRun],
+    output: Path,
+    workers: int,
+    console: Console,
+    command: Sequence[str],
+) -> int:
+    status = run_all(_jobs(config, planned, output, console), console, workers=workers, output=output)
     if status != STOPPED:
         from isograd.experiment.tune_files import save_tuning, tuning_view
 

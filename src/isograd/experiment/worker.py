@@ -6,6 +6,7 @@ folder's ``log.txt``.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -114,7 +115,9 @@ def main() -> int:
         except KeyboardInterrupt:
             return STOPPED
         finally:
-            report.close()
+            # What is told to a parent that has died has no reader.
+            with contextlib.suppress(BrokenPipeError):
+                report.close()
 
 
 if __name__ == "__main__":

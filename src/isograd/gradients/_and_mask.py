@@ -28,13 +28,14 @@ class AndMask(LocalMethod):
 
     The mean gradient where the signs agree, 0 elsewhere, divided by the share of the layer's coordinates that are kept
     (as in DomainBed; ``rescale=False`` leaves that out). A coordinate where every g_k is 0 has no sign to agree on and
-    counts as masked. Equal gradients without zeros give the mean gradient. OURS: the gradients are those of the
-    effective weight W unless ``space`` is "factor", where they are those of A and of B.
+    counts as masked. Equal gradients without zeros give the mean gradient, whose scale D has. OURS: the gradients are
+    those of the effective weight W unless ``space`` is "factor", where they are those of A and of B. Shapes: g_k, m and
+    D [m n], of W; or [r n] and [m r].
 
     Attributes:
-        tau: agreement threshold in [0, 1]; 1 asks for all signs, 0 keeps everything. DomainBed's default is 1.
-        space: "weight" or "factor".
-        rescale: whether to divide by the share kept.
+        tau: agreement threshold in [0, 1]; 1 asks for all signs, 0 keeps everything. Default 1.0: DomainBed's.
+        space: "weight" or "factor". Default "weight": ours.
+        rescale: whether to divide by the share kept. Default True: DomainBed's code does.
 
     Raises:
         UserError: a parameter is out of its range.

@@ -35,11 +35,12 @@ class CAGrad(GlobalMethod):
     ``D = g + (c ||g|| / ||g_a||) g_a``. Solved exactly: the minimum over a of the dual is that over s > 0 of a
     quadratic problem, since ``||x|| = min_s (||x||^2 / s + s) / 2``. OURS: D is divided by ``1 + c`` (the authors' code
     offers that, or ``1 + c^2``, or nothing), so that equal domains give the mean gradient; and
-    D = g where g_a = 0, a Pareto-stationary point, which no direction leaves to the good of all.
+    D = g where g_a = 0, a Pareto-stationary point, which no direction leaves to the good of all. Shapes: g_k and D [p],
+    the p elements of all A and B; their Gramian [K K], a and the weights [K]. The scale is that of one gradient.
 
     Attributes:
-        c: radius of the ball, >= 0; 0 is the mean gradient. The authors' default is 0.4 or 0.5; ours 0.5. From 1 on
-            the mean gradient's own descent is no longer guaranteed.
+        c: radius of the ball, >= 0; 0 is the mean gradient. From 1 on the mean gradient's own descent is no longer
+            guaranteed. Default 0.5: the authors', who also use 0.4.
 
     Raises:
         UserError: ``c`` is out of its range.

@@ -6,7 +6,7 @@ import math
 
 from isograd.common.errors import UserError
 
-__all__ = ["at_least", "boolean", "fraction", "fraction_or_one", "non_negative", "one_of", "positive"]
+__all__ = ["at_least", "boolean", "fraction", "fraction_or_one", "non_negative", "one_of", "positive", "unused"]
 
 
 def one_of(method: str, name: str, value: object, allowed: tuple[str, ...]) -> None:
@@ -53,3 +53,11 @@ def positive(method: str, name: str, value: object) -> None:
     non_negative(method, name, value)
     if value == 0:
         raise UserError(f"{method}: {name} is {value!r}; use a finite number > 0")
+
+
+def unused(method: str, params: object, names: tuple[str, ...], where: str) -> None:
+    """Raise UserError unless those of a dataclass's fields that do nothing ``where`` have their defaults."""
+    for name in names:
+        value = getattr(params, name)
+        if value != getattr(type(params), name):
+            raise UserError(f"{method}: {name} is {value!r}, but does nothing with {where}; leave {name} out")

@@ -98,10 +98,12 @@ def kl_to_mean(logits: Float[Tensor, "n K V"], members: Bool[Tensor, "n K"] | No
 
 
 def hidden_cosine(states: Float[Tensor, "n K d"], members: Bool[Tensor, "n K"] | None = None) -> Float[Tensor, ""]:
-    """Mean cosine distance between the members' hidden states: the Logical Consistency Score itself, optimized.
+    """Mean cosine distance between the members' hidden states: the Logical Consistency Score's own form, optimized.
 
-    ``mean_i (1 / (K (K - 1))) sum_{j != k} (1 - cos(h_ij, h_ik))``, in [0, 2]. A student trained on it has a low LCS by
-    construction, so its LCS says nothing; a collapsed representation is a minimum. There for comparison.
+    ``mean_i (1 / (K (K - 1))) sum_{j != k} (1 - cos(h_ij, h_ik))``, in [0, 2]. At the answer's place it is the LCS
+    itself in the pooling ``last`` (the state before the answer's first token), at other places the same distance of
+    other tokens. A student trained on it has a low LCS by construction, so its LCS says nothing; a collapsed
+    representation is a minimum. There for comparison.
 
     Args:
         states: computed in float32, or in float64 if that is what they are.

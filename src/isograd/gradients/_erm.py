@@ -16,12 +16,21 @@ __all__ = ["Erm"]
 
 @dataclass(frozen=True)
 class Erm(LossMethod):
-    """Plain supervised fine-tuning on the rows of all domains.
+    """Plain supervised fine-tuning on all domains: Vapnik, Principles of risk minimization, NeurIPS 1991.
 
-    ``balance="domain"`` gives each domain the same weight, ``mean_k L_k``: the objective whose gradient the methods
-    that compare domains start from. ``balance="token"`` gives each supervised token the same weight,
-    ``sum_k t_k L_k / sum_k t_k``: what a trainer that knows no domains minimizes (pooled SFT). They agree where the
-    domains have equal token counts t_k.
+    ::
+
+        balance "domain":   (1/K) sum_k L_k
+        balance "token":    sum_k t_k L_k / sum_k t_k              t_k supervised tokens in domain k
+
+    The first gives each domain the same weight: the objective whose gradient the methods that compare domains start
+    from. The second gives each token the same weight: what a trainer that knows no domains minimizes (pooled SFT). They
+    agree where the domains have equal token counts. Shapes: losses L and counts t [K]; the result is a scalar, in nats
+    per token. Its scale is that of one loss. Nothing in it is OURS.
+
+    Attributes:
+        balance: "domain" or "token". Default "domain": DomainBed's ERM (arXiv 2007.01434), whose minibatches hold as
+            many examples of every domain.
 
     Raises:
         UserError: ``balance`` is neither of the two.

@@ -26,13 +26,13 @@ class Fish(InnerLoopMethod):
     To first order in the step size D is the mean gradient minus ``step_size / (2 K)`` times the gradient of
     ``sum_{j < k} g_j' g_k``, averaged over orders: it raises the inner products of the domains' gradients. OURS: D is
     handed to the trainer's optimizer as the gradient (the paper interpolates, ``theta + epsilon (theta_K - theta)``,
-    which is plain descent on D). The scale is that of one gradient; equal domains give that of ERM as the step size
-    goes to 0. It is the one method that is not one backward pass: K passes, each over the rows of one domain, as many
-    rows in all.
+    which is plain descent on D). Shapes: theta and D [p], the p elements of all A and B. The scale is that of one
+    gradient; equal domains give that of ERM as the step size goes to 0. It is the one method that is not one backward
+    pass: K passes, each over the rows of one domain, as many rows in all.
 
     Attributes:
-        step_size: learning rate of the inner steps, > 0, in the units of plain gradient descent on A and B. The default
-            0.01 is ours.
+        step_size: learning rate of the inner steps, > 0, in the units of plain gradient descent on A and B. Default
+            0.01: ours.
 
     Raises:
         UserError: ``step_size`` is out of its range.

@@ -34,12 +34,14 @@ class Fishr(PenaltyMethod):
     differentiated exactly. OURS: a sample is a supervised token (the paper's is an image, which is one prediction);
     no exponential moving average of v_k, which would hold K matrices as large as the head. It is computed in blocks of
     the vocabulary, recomputed in the backward pass, at about the price of three more output heads. It needs all
-    tokens of the step at once: one micro-batch of one process. Equal domains give the gradient of ERM.
+    tokens of the step at once: one micro-batch of one process. Shapes: losses L [K], hidden states h [tokens d],
+    residuals p - y [tokens V], v_k [V d]; the result is a scalar, in nats per token. Equal domains give the gradient of
+    ERM. The scale is that of one loss.
 
     Attributes:
-        weight: lambda, >= 0. DomainBed's 1000 is of the mean over the entries of v, some 10^4 in its networks, where
-            the paper and this have the sum: 0.1 here is about as strong.
-        start: optimizer steps before the penalty begins to act.
+        weight: lambda, >= 0. Default 0.1: from DomainBed's 1000, which is of the mean over the entries of v, some 10^4
+            in its networks, where the paper and this have the sum.
+        start: optimizer steps before the penalty begins to act. Default 0: ours (DomainBed's is 1500).
 
     Raises:
         UserError: a parameter is out of its range.

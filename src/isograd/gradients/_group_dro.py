@@ -27,10 +27,12 @@ class GroupDro(LossMethod):
         q_k <- q_k exp(eta L_k) / sum_j q_j exp(eta L_j)
         sum_k q_k L_k
 
-    Equal domains give the gradient of ERM. The scale is that of one loss.
+    Shapes: losses L, weights q [K]; the result is a scalar, in nats per token. Equal domains give the gradient of ERM,
+    whatever q. The scale is that of one loss. Every step moves the weights of all domains, as in
+    DomainBed (the paper's algorithm draws one domain a step). Nothing in it is OURS.
 
     Attributes:
-        eta: step size of the weights, >= 0. DomainBed's default is 0.01, the authors' too.
+        eta: step size of the weights, >= 0. Default 0.01: DomainBed's, and the authors' code's.
 
     Raises:
         UserError: ``eta`` is out of its range.

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from isograd.common.errors import UserError
 from isograd.gradients._base import LayerContext, LocalMethod, State
-from isograd.gradients._checks import at_least, boolean, fraction, non_negative, one_of, positive
+from isograd.gradients._checks import at_least, boolean, fraction, non_negative, one_of, positive, unused
 from isograd.gradients.conflict import Moments, Normalization, conflict_mask, input_mask, input_moments, moments
 from isograd.gradients.lowrank import LowRank, chain_rule, truncated_svd
 from isograd.gradients.manifold import tangent_factors
@@ -29,7 +29,8 @@ class Iga(LocalMethod):
     Not the *Inter-environmental* Gradient Alignment that DomainBed also calls IGA (arXiv 2008.01883): that one adds
     the variance of whole gradients to the loss, this one masks the gradient coordinate by coordinate.
 
-    With per-domain gradients g_1 .. g_K of the effective weight W, and all of it element by element::
+    With per-domain gradients g_1 .. g_K of the effective weight W, [m n] like v, V, M and D ([S K m n] with
+    ``variance="set"``), factors A [r n] and B [m r], and all of it element by element::
 
         g = (1/K) sum_k g_k
         v = (1/K) sum_k (g_k - g)^2                  population variance over domains
@@ -44,46 +45,53 @@ class Iga(LocalMethod):
     the factors (A and B are defined only up to an invertible r x r matrix, W is not); that the SVD is of the masked
     gradient; the chain rule; and every other form below.
 
-    tau = 0 with ``svd="none"`` is domain-balanced ERM. The scale of the direction is that of the mean gradient, except
-    with ``projection="tangent"`` (see there).
+    Equal domains (with ``variance="running"``, at the earlier steps too) have M = 1, and so has tau = 0: the direction
+    of W before the SVD is then the mean gradient g, after it g truncated. That is domain-balanced ERM where there is no
+    SVD (``svd="none"`` or ``space="factor"``) or g has rank r at most; elsewhere the truncation has an effect of its
+    own. The scale is that of the mean gradient, except with ``projection="tangent"`` (see there).
 
     Attributes:
-        tau: strength of the mask, >= 0. The default 1 is ours.
-        tau_start: optimizer steps before the mask begins to act.
-        tau_ramp: optimizer steps over which tau then rises, linearly, to its value.
+        tau: strength of the mask, >= 0. Default 1.0: ours.
+        tau_start: optimizer steps before the mask begins to act. Default 0: ours.
+        tau_ramp: optimizer steps over which tau then rises, linearly, to its value. Default 0: ours.
         space: "weight" masks the gradient of W. "factor" masks those of A and B, each element by element, with no
-            SVD: they have rank r as they are. Cheaper, but the mask depends on how W is split into factors.
+            SVD: they have rank r as they are. Cheaper, but the mask depends on how W is split into factors. Default
+            "weight": ours.
         variance: "batch" compares the gradients that the domains have over the batch. "set" compares them within each
             isomer set, ``v = mean_i (1/K) sum_k (g_ik - g_i)^2``, and so does not take it for conflict that sets
             differ; it costs one dense product for each row, and one batch of one process. "running" averages g^2
             and the mean square, apart, over steps: ``V = 1 - E[g^2] / E[mean square]``, less noisy than one
-            batch, for two more dense matrices a layer.
-        decay: of the running averages, in [0, 1).
+            batch, for two more dense matrices a layer. Default "batch": the paper's.
+        decay: with variance "running": of the averages, in [0, 1). Default 0.9: ours.
         normalization: of V: "mean_square" as above; "mean_squared", ``v / g^2``, unbounded; "layer_mean", v over its
             mean in the layer; "none", the raw variance in squared gradient units, whose scale tau has to match (a
-            loss scaler, float16, would change it).
+            loss scaler, float16, would change it). Default "mean_square": ours.
         basis: "entry" compares entries of W. "singular" compares, along the singular vectors u_i, v_i of g, the
             coefficients ``u_i' g_k v_i``: one mask value for each singular direction, and a mask that turns with W
             when its input or output space is rotated. "input" masks with a matrix: ``D = g exp(-tau T^-1 C)`` with
             ``T = (1/K) sum_k g_k' g_k`` and ``C = T - g' g``, which turns with the input space too and sees directions
             in which domains disagree wherever they lie; normalization "mean_square" only, an eigendecomposition of
-            [n n] for each layer.
-        damping: with basis "input": added to T's diagonal, in parts of its mean.
+            [n n] for each layer. Default "entry": the paper's.
+        damping: with basis "input": added to T's diagonal, in parts of its mean. Default 0.001: ours.
         projection: how the direction D of W becomes a step of the factors. "chain_rule" as above. "tangent": factor
             steps whose joint first-order effect on W is the orthogonal projection of D onto what A and B can
             reach, ``s * (B dA + dB A) = P(D)``; independent of how W is split, of scale ``1 / s``, unbounded where B
             is nearly singular. "retraction": plain gradient descent on W, ``s B A <- best rank-r approximation of
-            s B A - learning rate * D``, with no momentum and no Adam; needs a learning rate of its own.
-        svd: "randomized" (arXiv 0909.4061), "exact" (LAPACK, slow), or "none" (keep full rank).
-        rank: rank of the truncation; None takes the adapter's rank at each layer.
-        oversample: extra random columns of the randomized SVD.
-        power_iterations: passes over the matrix and its transpose that sharpen the randomized SVD.
+            s B A - learning rate * D``, with no momentum and no Adam; needs a learning rate of its own. Default
+            "chain_rule": ours.
+        svd: "randomized" (arXiv 0909.4061), "exact" (LAPACK, slow), or "none" (keep full rank). Default "randomized":
+            ours.
+        rank: rank of the truncation; None takes the adapter's rank at each layer. Default None: the paper's.
+        oversample: extra random columns of the randomized SVD. Default 8: ours; arXiv 0909.4061 has 5 or 10.
+        power_iterations: passes over the matrix and its transpose that sharpen the randomized SVD. Default 1: the least
+            that arXiv 0909.4061 suggests (1 or 2).
         second_moment: of Adam: "masked" sees the masked gradient, and so divides a mask that is the same at every
-            step away again; "raw" sees the gradient as it was before the mask.
-        shuffled: the control: the mask's values in a random order, drawn anew for each layer and step.
+            step away again; "raw" sees the gradient as it was before the mask. Default "masked": ours.
+        shuffled: the control: the mask's values in a random order, drawn anew for each layer and step. Default False:
+            ours.
 
     Raises:
-        UserError: a parameter is out of its range, or two do not go together.
+        UserError: a parameter is out of its range, two do not go together, or one would do nothing beside the others.
     """
 
     search: ClassVar[Mapping[str, Distribution]] = {"tau": LogUniform(0.1, 30.0)}
@@ -145,6 +153,16 @@ class Iga(LocalMethod):
             )
         if self.projection == "retraction" and self.second_moment == "raw":
             raise UserError("iga: projection 'retraction' steps without Adam; use second_moment 'masked'")
+        if self.space == "factor":
+            unused("iga", self, ("svd", "rank", "oversample", "power_iterations"), "space 'factor'")
+        if self.variance != "running":
+            unused("iga", self, ("decay",), f"variance {self.variance!r}")
+        if self.basis != "input":
+            unused("iga", self, ("damping",), f"basis {self.basis!r}")
+        if self.svd != "randomized":
+            unused("iga", self, ("oversample", "power_iterations"), f"svd {self.svd!r}")
+        if self.svd == "none":
+            unused("iga", self, ("rank",), "svd 'none'")
 
     def at(self, step: int, total: int) -> Self:
         del total

@@ -28,14 +28,15 @@ class Mgda(GlobalMethod):
         D = sum_k a_k g_k   with a on the simplex minimizing || sum_k a_k g_k ||^2
 
     Solved exactly (active set; the authors use Frank-Wolfe). D decreases every loss at once where that is possible and
-    is no longer than any of the gradients; where some point of the hull is 0 so is D. Equal domains give their
-    gradient.
+    is no longer than any of the gradients; where some point of the hull is 0 so is D. Shapes: g_k and D [p], the p
+    elements of all A and B; their Gramian [K K], the weights a [K]. The scale is that of one gradient: the weights sum
+    to 1, and equal domains give their gradient. OURS: this solver, and what becomes of the weights with ``normalize``.
 
     Attributes:
         normalize: "none", or "length" to give all gradients length 1 when the weights are sought (Desideri; the
             gradients that are then weighed are the given ones, at the weights' own scale: ``a_k / ||g_k||`` brought
             back to sum to 1). D then is the shortest of the unit gradients' hull up to a factor, and a gradient of 0
-            takes all the weight.
+            takes all the weight. Default "none": the problem as Sener and Koltun's paper states it.
 
     Raises:
         UserError: ``normalize`` is neither.

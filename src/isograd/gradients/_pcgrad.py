@@ -24,8 +24,10 @@ class PCGrad(GlobalMethod):
         p_i = g_i;  for j != i in random order: if p_i' g_j < 0: p_i <- p_i - (p_i' g_j / ||g_j||^2) g_j
         D = (1/K) sum_i p_i
 
-    The paper sums; the mean is OURS, so that the learning rate means the same for every method. All of it is done in
-    the coordinates of the Gramian. Equal domains, and domains that do not conflict, give the mean gradient.
+    The paper sums; the mean is OURS, so that the scale is that of one gradient and the learning rate means the same for
+    every method. All of it is done in the coordinates of the Gramian. Equal domains, and domains that do not conflict,
+    give the mean gradient. Shapes: g_k, p_k and D [p], the p elements of all A and B; their Gramian [K K],
+    the weights [K]. It has no parameters.
     """
 
     def weights(self, gramian: Float[Tensor, "K K"], rng: random.Random) -> Float[Tensor, " K"]:

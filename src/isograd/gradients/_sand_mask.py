@@ -33,14 +33,15 @@ class SandMask(LocalMethod):
     OURS: v is measured against the mean square of the gradient over the layer (``v / mean(g_k^2)``), so that k does not
     have to follow the scale of the loss, which falls by orders of magnitude during training; ``relative=False`` is
     the published v. And the gradients are those of W unless ``space`` is "factor". Where v = 0 the tanh is at its
-    limit, 1 where signs agree beyond tau. Equal gradients without zeros give the mean gradient.
+    limit, 1 where signs agree beyond tau. Equal gradients without zeros give the mean gradient, whose scale D has.
+    Shapes: g_k, a, v, m and D [m n], of W; or [r n] and [m r].
 
     Attributes:
-        tau: agreement threshold in [0, 1); ours is 0.5. DomainBed's default is 1, which its tuning replaces: no
-            agreement is beyond it, so nothing would pass.
-        k: steepness, > 0; DomainBed's default is 10.
-        relative: whether v is relative.
-        space: "weight" or "factor".
+        tau: agreement threshold in [0, 1). Default 0.5: ours. DomainBed's is 1, which its tuning replaces: no agreement
+            is beyond it, so nothing would pass.
+        k: steepness, > 0. Default 10.0: DomainBed's.
+        relative: whether v is relative. Default True: ours.
+        space: "weight" or "factor". Default "weight": ours.
 
     Raises:
         UserError: a parameter is out of its range.

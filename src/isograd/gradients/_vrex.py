@@ -24,11 +24,13 @@ class VRex(PenaltyMethod):
 
         mean_k L_k + weight * (1/K) sum_k (L_k - mean_k L_k)^2     population variance
 
-    Equal domains give the gradient of ERM. The scale is that of one loss.
+    Shapes: losses L [K]; the result is a scalar, in nats per token. Equal domains give the gradient of ERM. The scale
+    is that of one loss, as the losses have their mean, as in DomainBed (the paper has their sum). OURS: the weight is 0
+    before ``start`` (DomainBed's is 1).
 
     Attributes:
-        weight: beta, of the variance, >= 0. DomainBed's default is 10.
-        start: optimizer steps before the penalty begins to act (with weight 1 in DomainBed, 0 here, which is ours).
+        weight: beta, of the variance, >= 0. Default 10.0: DomainBed's.
+        start: optimizer steps before the penalty begins to act. Default 0: ours (DomainBed's is 500).
 
     Raises:
         UserError: a parameter is out of its range.

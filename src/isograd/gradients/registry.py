@@ -48,8 +48,9 @@ def make_method(name: str, **params: Any) -> Method:
     Raises:
         UserError: no such method or parameter (with the nearest name), or a value out of range.
     """
-    if name not in METHODS:
-        raise UserError(f"unknown method {name!r}{_nearest(name, METHODS)}")
+    # What a YAML file holds need not be a string.
+    if not isinstance(name, str) or name not in METHODS:
+        raise UserError(f"unknown method {name!r}{_nearest(str(name), METHODS)}")
     method = METHODS[name]
     known = [field.name for field in dataclasses.fields(method)]
     for param in params:

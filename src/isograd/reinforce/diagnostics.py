@@ -53,9 +53,9 @@ def cancellation(
 
     Returns:
         ``residual`` over tokens that all completions of a group share (those that have any: some may be masked out),
-        which no reward can tell apart; ``residual_any`` over
-        those that two or more share (where the sharers differ in mean reward from the rest, part of it is signal); both
-        NaN where there are none. ``shared``: the share of tokens that two or more completions share.
+        which no reward can tell apart; ``residual_any`` over those that two or more share (where the sharers differ in
+        mean reward from the rest, part of it is signal); both NaN where there are none. ``shared``: the share of tokens
+        that two or more completions share.
     """
     push = advantages[..., None] * weights
     count = _sum_by_node((nodes >= 0).to(push), nodes)

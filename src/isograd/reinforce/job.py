@@ -12,7 +12,7 @@ from isograd.isomers.views import to_prompts
 from isograd.reinforce.run_config import ReinforceConfig, adapter_folder
 from isograd.runs.folder import Outcome, Progress, run_in_folder
 
-__all__ = ["TRAINING_DEFAULTS", "run_reinforce"]
+__all__ = ["TRAINING_DEFAULTS", "check_settings", "run_reinforce"]
 
 TRAINING_DEFAULTS: dict[str, Any] = {
     "per_device_train_batch_size": 64,
@@ -60,6 +60,20 @@ def run_reinforce(
     return run_in_folder(
         config, output, config.digest(path), lambda record: _train(config, output, record, path, progress)
     )
+
+
+def check_settings(config: ReinforceConfig) -> None:
+    """Refuse settings that no training could begin with; model and data are not looked at.
+
+    Raises:
+        UserError: an impossible value, in one line.
+    """
+    from isograd.reinforce.config import IsomerGRPOConfig
+    from isograd.runs.training import settings_as_user_errors, trainer_settings
+
+    quiet_libraries()
+    with settings_as_user_errors():
+        IsomerGRPOConfig(**trainer_settings(config, Path("unused"), TRAINING_DEFAULTS))
 
 
 def _train(

@@ -17,7 +17,7 @@ from isograd.common.seeding import named_random
 from isograd.reinforce.config import IsomerGRPOConfig
 from isograd.reinforce.diagnostics import cancellation, drift, learning_tax, shared_nodes
 from isograd.reinforce.shared_prompts import prefilled_generation, score_completions, share_a_prompt
-from isograd.reinforce.weights import importance_ratio, kept
+from isograd.reinforce.weights import importance_ratio
 
 __all__ = ["IsomerGRPOTrainer", "shuffle_groups"]
 
@@ -51,13 +51,13 @@ class IsomerGRPOTrainer(GRPOTrainer):
     entropy bonus, corrections for vLLM and all else that TRL adds to its loss stay as they are. (A correction that
     differs between the completions of a group, as vLLM's does, unbalances what the weights have balanced.)
 
+    What is logged of a step (cancellation and the like, and for changed weights ``clip_ratio``) is the mean over its
+    micro-batches and processes.
+
     Args:
         model, reward_funcs, train_dataset, peft_config, ...: as for ``GRPOTrainer``. A ``PeftModel`` loaded with
             ``is_trainable=True`` goes on from a distilled adapter.
         args: an :class:`IsomerGRPOConfig`.
-
-    What is logged of a step (cancellation and the like, and for changed weights ``clip_ratio``) is the mean over its
-    micro-batches and processes.
 
     Raises:
         UserError: a batch size that would break groups, where weights or diagnostics look at a whole group.
@@ -201,10 +201,11 @@ class IsomerGRPOTrainer(GRPOTrainer):
             return
         if advantages.dim() == 2 and self.loss_type in _DIAGNOSED:
             weights = self._rule(log_ratio, advantages, mask, longest=1)
+            ratio = importance_ratio(log_ratio, mask, self._rule.level)
             if self.args.diagnose and self._whole:
-                self._diagnose(inputs, advantages, weights, mask, grouped(known), log_ratio)
+                self._diagnose(inputs, advantages, weights, mask, grouped(known), log_ratio, ratio)
             if self.args.reweighs:
-                self._clipped = self._over_processes(self._clip_ratios(advantages, mask, log_ratio))
+                self._clipped = self._over_processes(self._clip_ratios(advantages, mask, ratio))
                 # What TRL will divide by is in the weights already.
                 lengths = mask.sum(-1, keepdim=True).clamp(min=1) if self.loss_type == "grpo" else 1
                 factor = weights * lengths * (mask.shape[0] * mask.shape[1])
@@ -221,44 +222,32 @@ class IsomerGRPOTrainer(GRPOTrainer):
         mask: Tensor,
         logps: Tensor,
         log_ratio: Tensor,
+        ratio: Tensor,
     ) -> None:
         nodes = shared_nodes(inputs["completion_ids"].unflatten(0, mask.shape[:2]), mask)
         values = {f"cancellation/{name}": value for name, value in cancellation(advantages, weights, nodes).items()}
         tax = learning_tax(advantages, weights, nodes, logps, log_ratio)
         values |= {f"learning_tax/{name}": value for name, value in tax.items()}
         values["drift"] = drift(advantages, log_ratio, mask)
-        values |= self._outside(log_ratio, mask)
+        # Whatever becomes of them.
+        count = mask.sum().clamp(min=1)
+        values["outside/below"] = (((ratio < 1 - self._rule.low) & mask).sum() / count).item()
+        values["outside/above"] = (((ratio > 1 + self._rule.high) & mask).sum() / count).item()
         for name, value in self._over_processes(values).items():
             if not math.isnan(value):
                 self._metrics["train"][name].append(value)
 
-    def _outside(self, log_ratio: Tensor, mask: Tensor) -> dict[str, float]:
-        """Share of tokens whose ratio is beyond either end of the range, whatever becomes of them."""
-        below, above = self._beyond(log_ratio, mask)
-        count = mask.sum().clamp(min=1)
-        return {"outside/below": (below.sum() / count).item(), "outside/above": (above.sum() / count).item()}
-
     def _clip_ratios(
-        self, advantages: Float[Tensor, "N G"], mask: Bool[Tensor, "N G T"], log_ratio: Float[Tensor, "N G T"]
+        self, advantages: Float[Tensor, "N G"], mask: Bool[Tensor, "N G T"], ratio: Float[Tensor, "N G T"]
     ) -> dict[str, float]:
         """Share of tokens that the rule drops for being beyond either end, under TRL's names."""
-        rule = self._rule
-        below, above = self._beyond(log_ratio, mask)
-        ratio = importance_ratio(log_ratio, mask, rule.level)
-        dropped = ~kept(ratio, advantages, 1 - rule.low, 1 + rule.high, symmetric=rule.clip == "symmetric")
-        if rule.clip == "none":
-            dropped = torch.zeros_like(dropped)
-        by_side = {"low": below & dropped, "high": above & dropped, "region": dropped & mask}
-        count = mask.sum().clamp(min=1)
+        dropped = mask & ~self._rule.keeps(ratio, advantages)
+        by_side = {"low": dropped & (ratio < 1), "high": dropped & (ratio > 1), "region": dropped}
+        count, lengths = mask.sum().clamp(min=1), mask.sum(-1).clamp(min=1)
         values = {f"clip_ratio/{side}_mean": (tokens.sum() / count).item() for side, tokens in by_side.items()}
-        lengths = mask.sum(-1).clamp(min=1)
         values["clip_ratio/low_min"] = (by_side["low"].sum(-1) / lengths).min().item()
         values["clip_ratio/high_max"] = (by_side["high"].sum(-1) / lengths).max().item()
         return values
-
-    def _beyond(self, log_ratio: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        ratio = importance_ratio(log_ratio, mask, self._rule.level)
-        return (ratio < 1 - self._rule.low) & mask, (ratio > 1 + self._rule.high) & mask
 
     def _over_processes(self, values: dict[str, float]) -> dict[str, float]:
         """Means over the processes that know a value; all call this with the same names."""
@@ -270,13 +259,13 @@ class IsomerGRPOTrainer(GRPOTrainer):
 
 
 def _broken_groups(args: IsomerGRPOConfig, size: int, rows: int) -> str:
-    reason = f"group_weights={args.group_weights!r} compares" if args.group_weights != "none" else "diagnose compares"
+    who, way_out = f"group_weights={args.group_weights!r}", ""
+    if args.group_weights == "none":
+        who, way_out = "diagnose", ", or set diagnose to False"
     whole = math.ceil(rows / size) * size
     micro_batches, left = divmod(args.gradient_accumulation_steps * rows, whole)
-    told = (
-        f"{reason} the completions of a group, but per_device_train_batch_size is {rows}, which breaks groups of "
-        f"{size}; use {whole}"
+    accumulation = "" if left else f" and gradient_accumulation_steps={micro_batches}"
+    return (
+        f"{who} compares the completions of a group, but per_device_train_batch_size is {rows}, which breaks groups of "
+        f"{size}; use {whole}{accumulation}{way_out}"
     )
-    if not left:
-        told += f" and gradient_accumulation_steps={micro_batches}"
-    return told if args.group_weights != "none" else f"{told}, or set diagnose to False"

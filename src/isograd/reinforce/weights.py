@@ -226,16 +226,8 @@ class TokenWeights:
         ratio = importance_ratio(log_ratio, mask, self.level, segments)
         if self.clip == "saturate":
             weights = ratio.clamp(max=1 + self.high)
-        elif self.clip == "none":
-            weights = ratio
         else:
-            least: float | Tensor = 1 - self.low
-            largest: float | Tensor = 1 + self.high
-            if self.clip == "dynamic":
-                if old_logps is None:
-                    raise ValueError("dynamic clipping needs the old log-probabilities")
-                least, largest = dynamic_bounds(old_logps.detach().exp(), self.low, self.high)
-            weights = ratio * kept(ratio, advantages, least, largest, symmetric=self.clip == "symmetric")
+            weights = ratio * self.keeps(ratio, advantages, old_logps)
         weights = weights / self._divisor(mask, tokens, longest)
         if self.group == "none":
             return torch.where(mask, weights, 0)
@@ -252,6 +244,23 @@ class TokenWeights:
         else:
             weights = advantage_orthogonal(weights, advantages, over)
         return torch.where(mask, weights[..., None], 0) if by_sequence else weights
+
+    def keeps(
+        self,
+        ratio: Float[Tensor, "N G T"],
+        advantages: Float[Tensor, "N G"],
+        old_logps: Float[Tensor, "N G T"] | None = None,
+    ) -> Bool[Tensor, "N G T"]:
+        """Which tokens clipping lets through; all where it drops none."""
+        if self.clip in ("none", "saturate"):
+            return torch.ones_like(ratio, dtype=torch.bool)
+        least: float | Tensor = 1 - self.low
+        largest: float | Tensor = 1 + self.high
+        if self.clip == "dynamic":
+            if old_logps is None:
+                raise ValueError("dynamic clipping needs the old log-probabilities")
+            least, largest = dynamic_bounds(old_logps.detach().exp(), self.low, self.high)
+        return kept(ratio, advantages, least, largest, symmetric=self.clip == "symmetric")
 
     def _divisor(self, mask: Tensor, tokens: float | Tensor | None, longest: int | None) -> Tensor | float:
         completions = mask.shape[0] * mask.shape[1]

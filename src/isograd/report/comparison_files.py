@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from isograd.common.markdown import markdown_table, without_html
 from isograd.report.comparison import Comparison, Group
 from isograd.report.comparison_tables import failures, group_tables
 from isograd.report.summary import Cell
+from isograd.report.words import few_seeds
 
 __all__ = ["comparison_markdown", "save_comparison"]
 
@@ -73,8 +75,8 @@ def _group_lines(group: Group) -> list[str]:
             *markdown_table(table.head, table.rows),
             "",
         ]
-        if number == 0 and (failed := failures(group)):
-            lines += [*(f"- {without_html(text)}" for text in failed), ""]
+        if number == 0 and (care := few_seeds(group.methods) + failures(group)):
+            lines += [*(f"- {without_html(text)}" for text in care), ""]
     return lines
 
 
@@ -103,7 +105,7 @@ def _runs_csv(comparison: Comparison, folder: Path) -> str:
     for group in comparison.groups:
         values = {metric.key: metric.value for metric in group.metrics()}
         for path, run in group.folders.items():
-            place = path.relative_to(folder) if path.is_relative_to(folder) else path
+            place = Path(os.path.relpath(path, folder))
             about = (group.name, run.label, run.seed, run.status, run.trouble, place.as_posix(), run.config_hash)
             numbers = [values[key](run) if key in values else None for key in keys]
             rows.append((*about, run.steps, run.seconds, *numbers))

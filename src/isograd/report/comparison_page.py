@@ -9,6 +9,7 @@ from isograd.report.colors import BASE, SLOTS
 from isograd.report.comparison import Comparison
 from isograd.report.comparison_tables import failures, group_tables
 from isograd.report.page import build_report, environment
+from isograd.report.words import few_seeds
 
 __all__ = ["save_comparison_pages"]
 
@@ -43,7 +44,8 @@ def save_comparison_pages(comparison: Comparison, folder: Path, *, title: str) -
                 title=title,
                 palette=(*SLOTS, BASE),
                 groups=[
-                    (group.name, names[group.name], group_tables(group), failures(group)) for group in comparison.groups
+                    (group.name, names[group.name], group_tables(group), few_seeds(group.methods) + failures(group))
+                    for group in comparison.groups
                 ],
             )
         )

@@ -16,10 +16,11 @@ from isograd.report.learning import SMOOTHED
 from isograd.report.summary import Cell, Method, chance_level
 from isograd.report.words import collapses, shorten
 
-__all__ = ["TextTable", "failures", "group_tables", "rich_view", "run_count"]
+__all__ = ["TextTable", "cost_table", "failures", "group_tables", "learning_table", "rich_view", "run_count"]
 
 NOT_MEASURED: Final = "not measured"
 _LONGEST_REASON = 300
+_NARROW: Final = " Such intervals are too narrow for few seeds: of five, one in six misses, not one in twenty."
 
 
 @dataclass(frozen=True)
@@ -38,27 +39,26 @@ def group_tables(group: Group) -> list[TextTable]:
     base = group.baseline.label
     chance = chance_level(group.methods, [metric.key.partition("/")[2] for metric in group.accuracies()])
     guess = "" if chance is None else f" Guessing gives {_plain(chance)}."
-    same = f"Minus {base} on the same seeds: mean [95% bootstrap interval]."
-    tells = " An interval that holds zero does not tell the two apart."
+    same = f"Minus {base} on the same seeds: mean [95% bootstrap interval]; of how many seeds, where not all have both."
+    tells = f" An interval that holds zero does not tell the two apart.{_NARROW}"
     between = " A low distance within sets says something only beside accuracy and beside the one between sets."
 
-    def means(method: Method, metric: Metric) -> str:
-        return _cell(method.over_seeds(metric.value), lambda number: _plain(number, metric.digits))
-
     def differences(method: Method, metric: Metric) -> str:
-        return _cell(group.difference(method, metric), lambda number: _signed(number, metric.digits), spread=False)
+        cell = group.difference(method, metric)
+        told = _cell(cell, lambda number: _signed(number, metric.digits), spread=False)
+        return told if cell is None or cell.n == len(group.seeds) else f"{told}; of {cell.n}"
 
     rivals = [method for method in group.methods if method is not group.baseline]
     tables = [
         _table(
             "accuracy",
             "Accuracy",
-            f"Mean ± standard deviation [95% bootstrap interval] over seeds.{guess}",
+            f"Mean ± standard deviation [95% bootstrap interval] over seeds.{guess}{_NARROW}",
             group,
-            means,
+            _means,
         ),
         _table(
-            "chain", "Chain accuracy", "Every step right, apart from the answer.", group, means, metrics=group.chains()
+            "chain", "Chain accuracy", "Every step right, apart from the answer.", group, _means, metrics=group.chains()
         ),
     ]
     if rivals:
@@ -76,14 +76,7 @@ def group_tables(group: Group) -> list[TextTable]:
             ),
         ]
     if group.learning():
-        reach = ""
-        if group.threshold is not None:
-            reach = (
-                f" The threshold is a reward of {_plain(group.threshold)}, the mean of {SMOOTHED} generations; "
-                "a run that never reaches it counts with all its steps."
-            )
-        note = f"From the training logs.{reach} The end is the last fifth."
-        tables.append(_table("learning", "Reinforcement learning", note, group, means, metrics=group.learning()))
+        tables.append(learning_table(group))
         if rivals:
             title = f"Paired difference to {base}: reinforcement learning"
             tables.append(
@@ -92,7 +85,7 @@ def group_tables(group: Group) -> list[TextTable]:
     lcs = " ".join(
         [f"Mean distance of representations, in distribution, by pooling.{between}", *collapses(group.methods)]
     )
-    tables.append(_table("lcs", "Logical Consistency Score", lcs, group, means, metrics=group.distances()))
+    tables.append(_table("lcs", "Logical Consistency Score", lcs, group, _means, metrics=group.distances()))
     if rivals:
         title = f"Paired difference to {base}: Logical Consistency Score"
         tables.append(
@@ -103,8 +96,20 @@ def group_tables(group: Group) -> list[TextTable]:
             "Distance within sets over distance between sets, in distribution, by layer: below 1 where "
             "problems of the same logic are closer than others. None where representations are collapsed."
         )
-        tables.append(_table("lcs_ratio", "Consistency by layer", note, group, means, metrics=group.layers()))
-    return [*tables, _cost_table(group)]
+        tables.append(_table("lcs_ratio", "Consistency by layer", note, group, _means, metrics=group.layers()))
+    return [*tables, cost_table(group)]
+
+
+def learning_table(group: Group) -> TextTable:
+    """What the training logs of reinforcement runs tell; it needs no baseline."""
+    reach = ""
+    if group.threshold is not None:
+        reach = (
+            f" The threshold is a reward of {_plain(group.threshold)}, the mean of {SMOOTHED} generations; "
+            "a run that never reaches it counts with all its steps."
+        )
+    note = f"From the training logs.{reach} The end is the last fifth."
+    return _table("learning", "Reinforcement learning", note, group, _means, metrics=group.learning())
 
 
 def _table(
@@ -128,7 +133,8 @@ def _table(
     return TextTable(key, title, note, head, tuple(rows))
 
 
-def _cost_table(group: Group) -> TextTable:
+def cost_table(group: Group) -> TextTable:
+    """Time and memory of training, and their ratios to the baseline."""
     seconds, memory = group.costs()
 
     def value(cell: Cell | None, form: Callable[[float], str]) -> str:
@@ -157,7 +163,7 @@ def _cost_table(group: Group) -> TextTable:
 def run_count(method: Method) -> str:
     """How many runs have scores, and what has become of the others."""
     missing = len(method.runs) - len(method.scored)
-    return f"{len(method.scored)} of {len(method.runs)}" + (f"; {missing} failed" if missing else "")
+    return f"{len(method.scored)} of {len(method.runs)}" + (f"; {missing} missing" if missing else "")
 
 
 def failures(group: Group) -> list[str]:
@@ -180,6 +186,10 @@ def rich_view(table: TextTable) -> Table:
         texts = [Text(cell.replace(" ±", "\n±").replace(" [", "\n[").replace("; ", ";\n")) for cell in cells]
         view.add_row(Text("\n".join(wrap(label, 13))), *texts)
     return view
+
+
+def _means(method: Method, metric: Metric) -> str:
+    return _cell(method.over_seeds(metric.value), lambda number: _plain(number, metric.digits))
 
 
 def _cell(cell: Cell | None, form: Callable[[float], str], *, spread: bool = True) -> str:

@@ -16,7 +16,7 @@ from isograd.report.baseline import choose_baseline
 from isograd.report.benchmarks import benchmark_tables
 from isograd.report.colors import BASE, SLOTS
 from isograd.report.comparison import Group
-from isograd.report.comparison_tables import TextTable, group_tables
+from isograd.report.comparison_tables import TextTable, cost_table, group_tables, learning_table
 from isograd.report.cosines import cosine_panel, unread_cosines
 from isograd.report.examples import sets_side_by_side
 from isograd.report.figures import accuracy_panel
@@ -35,7 +35,7 @@ __all__ = ["build_report", "environment"]
 _T = TypeVar("_T")
 
 # Tables of a comparison that the page has in another form.
-_SHOWN = ("accuracy", "accuracy_difference", "lcs")
+_SHOWN = ("accuracy", "accuracy_difference", "lcs", "cost")
 
 
 def build_report(
@@ -158,17 +158,15 @@ def _drawn(panels: Iterable[tuple[_T, Markup | None]]) -> list[tuple[_T, Markup]
 
 def _further_tables(group: Group, *, compared: bool) -> list[TextTable]:
     """The tables of a comparison that the page does not have in another form; else those that need no baseline."""
-    return [
-        table
-        for table in group_tables(group)
-        if (table.key not in (*_SHOWN, "cost") if compared else table.key == "learning")
-    ]
+    if not compared:
+        return [learning_table(group)] if group.learning() else []
+    return [table for table in group_tables(group) if table.key not in _SHOWN]
 
 
 def _costs(methods: Sequence[Method], base: Method | None) -> list[TextTable]:
     if base is None or not any(run.step_seconds or run.peak_memory_bytes for run in base.scored):
         return []
-    return [table for table in group_tables(Group("", {}, methods, base)) if table.key == "cost"]
+    return [cost_table(Group("", {}, methods, base))]
 
 
 def _rivals(methods: Sequence[Method], erm: Method | None, splits: Sequence[str]) -> list[Method]:

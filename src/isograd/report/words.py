@@ -12,6 +12,7 @@ from isograd.report.summary import Method, chance_level, describe_split, split_o
 __all__ = [
     "SEEDS_FOR_A_CLAIM",
     "collapses",
+    "few_seeds",
     "findings",
     "guessing",
     "headline",
@@ -92,21 +93,26 @@ def guessing(methods: Sequence[Method], splits: Sequence[str]) -> list[str]:
     return [] if chance is None else [f"Guessing gives {percent(chance)}."]
 
 
-def notices(methods: Sequence[Method]) -> list[str]:
-    """Reasons not to read too much into this report."""
-    found = []
+def few_seeds(methods: Sequence[Method]) -> list[str]:
+    """A sentence on too few seeds for a claim; none where there are enough."""
     seeds = [len(method.scored) for method in methods if not method.base and method.scored]
-    if seeds and max(seeds) == 1:
-        found.append(
+    if not seeds or min(seeds) >= SEEDS_FOR_A_CLAIM:
+        return []
+    if max(seeds) == 1:
+        return [
             "One seed is an illustration, not evidence. Intervals below tell how sure the score of this one run is, "
             "not how another run would turn out."
-        )
-    elif seeds and min(seeds) < SEEDS_FOR_A_CLAIM:
-        found.append(
-            f"Some methods have only {number_word(min(seeds))} {'seed' if min(seeds) == 1 else 'seeds'}. "
-            f"A claim about a method needs at least {number_word(SEEDS_FOR_A_CLAIM)}; with fewer, bootstrap intervals "
-            "are too narrow."
-        )
+        ]
+    return [
+        f"Some methods have only {number_word(min(seeds))} {'seed' if min(seeds) == 1 else 'seeds'}. "
+        f"A claim about a method needs at least {number_word(SEEDS_FOR_A_CLAIM)}; with fewer, bootstrap intervals "
+        "are far too narrow."
+    ]
+
+
+def notices(methods: Sequence[Method]) -> list[str]:
+    """Reasons not to read too much into this report."""
+    found = few_seeds(methods)
     differing: dict[str, list[str]] = {}
     for method in methods:
         keys = _differing(method.scored)

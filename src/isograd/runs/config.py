@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from isograd.common.errors import UserError
+from isograd.common.yamls import parse_yaml
 
 __all__ = ["RunConfig", "digest_of", "file_hash", "read_config", "validated", "weight_files"]
 
@@ -116,7 +117,7 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         UserError: an unreadable file, or an override that is not ``key=value``.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        content = parse_yaml(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -134,7 +135,7 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
             if not isinstance(place, dict):
                 raise UserError(f"--set {override!r}: {parent!r} is not a section")
         try:
-            place[last] = yaml.safe_load(value)
+            place[last] = parse_yaml(value)
         except yaml.YAMLError:
             raise UserError(f"--set {override!r}: {value!r} is not a YAML value") from None
     return content
@@ -173,9 +174,13 @@ def _check_names(section: Mapping[str, Any], where: str, title: str, module: str
     """
     if not section:
         return
-    known = [field.name for field in fields(getattr(importlib.import_module(module), cls)) if field.init]
-    for name in section:
+    known = {field.name: field.default for field in fields(getattr(importlib.import_module(module), cls)) if field.init}
+    for name, value in section.items():
         if name not in known:
             close = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise UserError(f"{where}: {title}.{name}: {cls} has no such field{hint}")
+        default = known[name]
+        # Dataclasses take anything; a text would be noticed in the middle of training.
+        if type(default) in (int, float) and value is not None and not isinstance(value, int | float):
+            raise UserError(f"{where}: {title}.{name}: {value!r} is not a number")

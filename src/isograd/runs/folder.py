@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
 import platform
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +16,7 @@ from isograd.common.errors import UserError
 from isograd.common.files import read_json, write_json
 from isograd.runs.config import RunConfig
 
-__all__ = ["RUN_FORMAT", "Outcome", "Progress", "describe_environment", "run_in_folder"]
+__all__ = ["RUN_FORMAT", "Outcome", "Progress", "describe_environment", "has_trained", "run_in_folder"]
 
 RUN_FORMAT = 1
 PACKAGES = ("isograd", "torch", "transformers", "trl", "peft", "accelerate", "datasets")
@@ -24,12 +26,22 @@ Progress = Callable[[int, int, float | None], None]
 Outcome = Literal["finished", "reused", "stopped"]
 
 
+@functools.cache
+def source_hash() -> str:
+    """Hash of isograd's own modules, which tells revisions of one version apart: 12 hexadecimal digits."""
+    root = Path(__file__).parents[1]
+    told = hashlib.sha256()
+    for file in sorted(root.rglob("*.py")):
+        told.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return told.hexdigest()[:12]
+
+
 def describe_environment() -> dict[str, Any]:
     """``versions`` of the packages that decide a run's result, and the ``machine`` it ran on."""
     import torch
 
     return {
-        "versions": {package: version(package) for package in PACKAGES},
+        "versions": {package: version(package) for package in PACKAGES} | {"isograd source": source_hash()},
         "machine": {
             "platform": platform.platform(),
             "processor": platform.machine(),
@@ -39,6 +51,11 @@ def describe_environment() -> dict[str, Any]:
             "threads": torch.get_num_threads(),
         },
     }
+
+
+def has_trained(output: Path, record: Mapping[str, Any]) -> bool:
+    """Whether a run of this record has saved anything: one that has not may give way to a mended configuration."""
+    return record.get("status") == "finished" or any(output.glob("checkpoints/checkpoint-*"))
 
 
 def run_in_folder(config: RunConfig, output: Path, digest: str, train: Callable[[dict[str, Any]], bool]) -> Outcome:
@@ -63,8 +80,7 @@ def run_in_folder(config: RunConfig, output: Path, digest: str, train: Callable[
     record_file = output / "run.json"
     record = read_json(record_file) if record_file.is_file() else None
     if record is not None and record.get("config_hash") != digest:
-        # A run that has saved nothing has nothing to lose: a mended configuration may take its place.
-        if record["status"] == "finished" or any(output.glob("checkpoints/checkpoint-*")):
+        if has_trained(output, record):
             raise UserError(f"{output}: holds a run of another configuration; choose another folder or delete this one")
         record = None
     if record is None:

@@ -155,6 +155,9 @@ def test_answers_of_the_shortcut_tell_nothing_of_the_logic() -> None:
     assert all(true_answer(s, m) == m.answer for s in sets["logic"] for m in s.members)
 
 
+FILES = {"results.json", "results.csv", "selectivity.md", "selectivity-training.png"}
+
+
 def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     monkeypatch.setattr(sys, "argv", ["isograd", "lab", "selectivity", *words])
     try:
@@ -165,15 +168,19 @@ def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 
 
 @pytest.mark.slow
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert call(monkeypatch, "--quick", "--output", str(tmp_path)) == 0
+    assert {path.name for path in tmp_path.iterdir()} == FILES
+    records = json.loads((tmp_path / "results.json").read_text())["records"]
+    measures = {record["measure"] for record in records}
+    assert {"logic", "cue", "selectivity", "cosine"} <= measures
+    assert "Fewer than five seeds" in (tmp_path / "selectivity.md").read_text()
+
+
+@pytest.mark.long
 def test_the_command_twice_gives_equal_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folders = tmp_path / "a", tmp_path / "b"
     for folder in folders:
         assert call(monkeypatch, "--quick", "--output", str(folder)) == 0
-    names = {path.name for path in folders[0].iterdir()}
-    assert names == {"results.json", "results.csv", "selectivity.md", "selectivity-training.png"}
-    for name in sorted(names):
+    for name in FILES:
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes(), name
-    records = json.loads((folders[0] / "results.json").read_text())["records"]
-    measures = {record["measure"] for record in records}
-    assert {"logic", "cue", "selectivity", "cosine"} <= measures
-    assert "Fewer than five seeds" in (folders[0] / "selectivity.md").read_text()

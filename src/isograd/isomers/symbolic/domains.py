@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from isograd.common.errors import UserError
+from isograd.common.yamls import parse_yaml
 from isograd.isomers.symbolic.family import Slot
 
 __all__ = ["CUES", "Domain", "Fault", "domain_names", "load_domain", "parse_domain", "word_faults"]
@@ -93,7 +94,7 @@ def parse_domain(text: bytes, where: str) -> Domain:
         UserError: not YAML, or a field is missing or of the wrong type.
     """
     try:
-        raw = yaml.safe_load(text)
+        raw = parse_yaml(text)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):

@@ -85,6 +85,7 @@ class Request:
         temperature: 0 for the most probable answer.
         max_tokens: limit of the answer in tokens, reasoning included.
         sample: tells repeated draws of one prompt apart.
+        top_p: only the most probable tokens of this total probability are drawn; the server's own where ``None``.
     """
 
     stage: str
@@ -94,10 +95,13 @@ class Request:
     temperature: float = 0.0
     max_tokens: int = 2048
     sample: int = 0
+    top_p: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The fields, as values that ``json.dumps`` takes."""
+        """The fields, as values that ``json.dumps`` takes, without a ``top_p`` that is not asked for."""
         plain: dict[str, Any] = json.loads(canonical_json(vars(self) | {"messages": list(map(asdict, self.messages))}))
+        if self.top_p is None:
+            del plain["top_p"]
         return plain
 
     def key(self, model: str) -> str:

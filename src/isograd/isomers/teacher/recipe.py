@@ -14,6 +14,7 @@ from typing import Any, Final
 import yaml
 
 from isograd.common.errors import UserError
+from isograd.common.yamls import parse_yaml
 from isograd.isomers.teacher.assemble import VERSION
 from isograd.isomers.teacher.judgment import LEAST_SCORE
 from isograd.isomers.teacher.messages import canonical_json
@@ -120,7 +121,7 @@ def described_domains(names: Sequence[str]) -> dict[str, str]:
 
 def _descriptions(content: bytes, where: str) -> dict[str, str]:
     try:
-        read = yaml.safe_load(content)
+        read = parse_yaml(content)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(read, dict) or not read:

@@ -71,6 +71,8 @@ class Dialect:
             self.limit: request.max_tokens,
             "stream": False,
         }
+        if request.top_p is not None:
+            body["top_p"] = request.top_p
         if request.temperature > 0 and self.seed:
             body["seed"] = derive_seed("teacher", "sampling", seed, request.key(model)) % 2**31
         if request.schema is not None and self.format:
