@@ -6,7 +6,6 @@ generations, at one group size.
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 from pathlib import Path
@@ -17,20 +16,20 @@ from matplotlib.figure import Figure
 from isograd.common.curves import trailing_mean
 from isograd.common.files import atomic_writer
 from isograd.lab.axes import INK, clean, line_style
+from isograd.report.learning import SMOOTHED
+from isograd.report.runs import read_run
 from isograd.report.svg import drawing
 
 GROUP_SIZE = 8
-Curve = dict[int, float]
+Curve = dict[float, float]
 
 
 def read(folder: Path) -> dict[str, list[Curve]]:
     found: dict[str, list[Curve]] = {}
-    for record in sorted(folder.glob(f"runs/*-g{GROUP_SIZE}/*/run.json")):
-        run = json.loads(record.read_text(encoding="utf-8"))
-        rows = map(json.loads, (record.parent / "training.jsonl").read_text(encoding="utf-8").splitlines())
-        curve = {row["step"]: row["reward"] for row in rows if "reward" in row}
-        smooth = trailing_mean([*curve.values()], 3)
-        found.setdefault(run["label"], []).append(dict(zip(curve, smooth, strict=True)))
+    for run in map(read_run, sorted(folder.glob(f"runs/*-g{GROUP_SIZE}/*"))):
+        curve = {row["step"]: row["reward"] for row in run.training if "reward" in row}
+        smooth = trailing_mean([*curve.values()], SMOOTHED)
+        found.setdefault(run.label, []).append(dict(zip(curve, smooth, strict=True)))
     return found
 
 
@@ -49,7 +48,9 @@ def main() -> None:
         for axes, panel in zip(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True):
             folder, _, title = panel.partition("=")
             draw(axes, Path(folder), title)
-            axes.legend(loc="upper left", bbox_to_anchor=(0, -0.16), ncols=2, frameon=False, labelcolor=INK, fontsize=9)
+            spare = {"handlelength": 1.8, "columnspacing": 0.9, "borderpad": 0}
+            below = {"loc": "upper left", "bbox_to_anchor": (-0.02, -0.18), "ncols": 2, "frameon": False}
+            axes.legend(**below, **spare, labelcolor=INK, fontsize=8)
             if axes.get_subplotspec().is_first_col():
                 axes.set_ylabel("reward", color=INK)
         figure.savefig(file, format="png", dpi=110, metadata={"Software": None})
