@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from isograd.capture import DomainCapture
-from isograd.gradients import AndMask, Iga, LayerContext, LocalMethod, Method, SandMask, State
+from isograd.gradients import LayerContext, LocalMethod, Method, State
 
 __all__ = ["GradientWatch"]
 
@@ -38,7 +38,8 @@ class GradientWatch:
 
     def __init__(self, model: nn.Module, method: Method, domains: Sequence[str], seed: int) -> None:
         self._domains = list(domains)
-        self.capture = DomainCapture(model, _Watching(_masking(method)), num_domains=len(self._domains), seed=seed)
+        watching = _Watching(method if isinstance(method, LocalMethod) else None)
+        self.capture = DomainCapture(model, watching, num_domains=len(self._domains), seed=seed)
 
     def begin(self, step: int, total: int, states: Mapping[str, State]) -> None:
         """Say which optimizer step comes next, and what the method remembers before it.
@@ -84,15 +85,6 @@ class GradientWatch:
         return values
 
 
-def _masking(method: Method) -> LocalMethod | None:
-    """The method if it masks the mean gradient entry by entry of W, without a rescaling that can be left out."""
-    if not isinstance(method, LocalMethod) or method.space != "weight" or method.paired:
-        return None
-    if isinstance(method, AndMask):
-        return replace(method, rescale=False)
-    return None if isinstance(method, Iga) and method.basis != "entry" else method
-
-
 def _ratio(states: Iterable[State], part: str, whole: str) -> float:
     sums = torch.tensor([[state[part].item(), state[whole].item()] for state in states], dtype=torch.float64).sum(0)
     return (sums[0] / sums[1]).item() if sums[1] else 0.0
@@ -124,21 +116,8 @@ class _Watching(LocalMethod):
         state["entries"] = torch.tensor(grads[0].numel(), device=grads.device)
         mean: Tensor = grads.mean(0)
         if self.method is not None:
-            known = mean != 0
-            masked = _masked_mean(self.method, grads, replace(context, state=remembered))
-            state["mask"] = torch.where(known, masked / mean, 0).sum()
-            state["masked"] = known.sum()
+            mask = self.method.entry_mask(grads, replace(context, state=remembered))
+            if mask is not None:
+                known = mean != 0
+                state["mask"], state["masked"] = torch.where(known, mask, 0).sum(), known.sum()
         return mean
-
-
-def _masked_mean(method: LocalMethod, grads: Float[Tensor, "K m n"], context: LayerContext) -> Float[Tensor, "m n"]:
-    """The mean gradient times the method's mask, not divided by the mean of the mask."""
-    if not isinstance(method, SandMask):
-        direction = method.merge_layer(grads, context)
-        assert isinstance(direction, Tensor)
-        return direction
-    # Where domains agree, its mask is 1. One more column of such entries shows what it divides by; of the layer's mean
-    # square, they leave what it measures the variance against as it is.
-    size = grads.square().mean().sqrt().clamp(min=torch.finfo(grads.dtype).tiny)
-    rescaled = method.merge(torch.cat([grads, size.expand(*grads.shape[:-1], 1)], -1))
-    return rescaled[:, :-1] * (size / rescaled[:, -1:])

@@ -64,6 +64,10 @@ class AndMask(LocalMethod):
         del context
         return rescaled(*self._mean_and_mask(grads)) if self.rescale else self.merge(grads)
 
+    def entry_mask(self, grads: Float[Tensor, "K m n"], context: LayerContext) -> Float[Tensor, "m n"] | None:
+        del context
+        return self._mean_and_mask(grads)[1] if self.space == "weight" else None
+
     def _mean_and_mask(self, grads: Tensor) -> tuple[Tensor, Tensor]:
         # Sums of signs are whole numbers: compared as such, and a threshold of 2/3 counts 2 of 3.
         agreement = grads.sign().sum(0).abs_()

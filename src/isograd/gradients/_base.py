@@ -178,6 +178,17 @@ class LocalMethod(_Method, ABC):
         del context
         return self.merge(grads)
 
+    def entry_mask(self, grads: Float[Tensor, "K m n"], context: LayerContext) -> Float[Tensor, "m n"] | None:
+        """What the mean gradient of W is multiplied by, entry by entry, before any rescaling; for logs.
+
+        Like :meth:`merge_layer` it draws from, and remembers in, the context that it is given.
+
+        Returns:
+            None, the default, for a method that has no such mask.
+        """
+        del grads, context
+        return None
+
     def project(self, direction: Float[Tensor, "m n"] | LowRank, context: LayerContext) -> Tensor | LowRank:
         """What of the merged direction of W is kept; by default all of it."""
         del context

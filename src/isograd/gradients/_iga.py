@@ -197,12 +197,15 @@ class Iga(LocalMethod):
             return self.merge(grads)
         if self.basis == "singular":
             return self._merge_singular(grads, context)
-        parts = input_moments(grads) if self.basis == "input" else moments(grads)
-        if self.variance == "running":
-            parts = _running(parts, context.state, self.decay)
+        parts = self._moments(grads, context)
         if self.basis == "input":
             return parts.mean @ input_mask(parts, self.tau, self.damping)
         return self._mask(parts, context).mul_(parts.mean)
+
+    def entry_mask(self, grads: Float[Tensor, "K m n"], context: LayerContext) -> Float[Tensor, "m n"] | None:
+        if self.basis != "entry" or self.space == "factor" or self.paired:
+            return None
+        return self._mask(self._moments(grads, context), context)
 
     def project(self, direction: Float[Tensor, "m n"] | LowRank, context: LayerContext) -> Tensor | LowRank:
         if self.svd == "none" or isinstance(direction, LowRank):
@@ -257,6 +260,10 @@ class Iga(LocalMethod):
         coefficients = ((mean.left.mT @ grads) * right).sum(-1)  # [*sets K r]
         mask = self._mask(moments(coefficients, dims=1), context)
         return LowRank(mean.left, mask[:, None] * mean.right)
+
+    def _moments(self, grads: Tensor, context: LayerContext) -> Moments:
+        parts = input_moments(grads) if self.basis == "input" else moments(grads)
+        return _running(parts, context.state, self.decay) if self.variance == "running" else parts
 
     def _mask(self, parts: Moments, context: LayerContext) -> Tensor:
         mask = conflict_mask(parts, self.tau, self.normalization)

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isograd.gradients._and_mask import rescaled
-from isograd.gradients._base import LocalMethod
+from isograd.gradients._base import LayerContext, LocalMethod
 from isograd.gradients._checks import boolean, fraction, one_of, positive
 from isograd.gradients.conflict import moments, variance_of
 from isograd.gradients.search import Distribution, LogUniform, Uniform
@@ -65,6 +65,13 @@ class SandMask(LocalMethod):
         return True
 
     def merge(self, grads: Float[Tensor, "*sets K rows n"]) -> Float[Tensor, "rows n"]:
+        return rescaled(*self._mean_and_mask(grads))
+
+    def entry_mask(self, grads: Float[Tensor, "K m n"], context: LayerContext) -> Float[Tensor, "m n"] | None:
+        del context
+        return self._mean_and_mask(grads)[1] if self.space == "weight" else None
+
+    def _mean_and_mask(self, grads: Tensor) -> tuple[Tensor, Tensor]:
         K = grads.shape[0]
         parts = moments(grads)
         variance = variance_of(parts).mul_(K / max(1, K - 1))
@@ -73,4 +80,4 @@ class SandMask(LocalMethod):
         margin = grads.sign().mean(0).abs_().sub_(self.tau)
         # 0 / 0, for a margin of 0 without variance, is 0: nothing beyond the threshold.
         steep = torch.where(margin == 0, margin, self.k * margin / variance)
-        return rescaled(parts.mean, steep.tanh_().clamp_(min=0))
+        return parts.mean, steep.tanh_().clamp_(min=0)
