@@ -159,12 +159,10 @@ def test_files_are_written_in_row_groups(tmp_path: Path) -> None:
 
 
 _STREAM = """
-import resource, sys
+import sys
+from isograd.common.memory import peak_resident_bytes
 from isograd.isomers import create_isomers, iter_isomers, save_isomers
 import isograd.isomers.arrow
-
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 made = create_isomers(size=500)[:]
 sets = lambda count: (made[n % 500].model_copy(update={"id": str(n)}) for n in range(count))
@@ -173,7 +171,7 @@ peaks = []
 for count in (3000, 12000):
     assert save_isomers(sets(count), path) == count
     assert sum(1 for _ in iter_isomers(path)) == count
-    peaks.append(peak())
+    peaks.append(peak_resident_bytes() // 2**20)
 print(*peaks)
 """
 

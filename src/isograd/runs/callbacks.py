@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import resource
 import shutil
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +17,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from isograd.common.errors import UserError
 from isograd.common.files import read_json, write_text
+from isograd.common.memory import peak_resident_bytes
 
 __all__ = ["RunFolderCallback", "is_last_step", "last_checkpoint"]
 
@@ -103,8 +102,7 @@ def peak_memory_bytes() -> int:
     """The most memory that this process has held so far: the accelerator's where there is one, else resident."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
-    # Kibibytes, but bytes on macOS.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return peak_resident_bytes()
 
 
 def is_last_step(checkpoint: str) -> bool:
