@@ -43,6 +43,8 @@ def chromium(profile: Path, *logs: str) -> Iterator[Chrome]:
     # An explicit driver: selenium must not look for one to download.
     service = Service(str(DRIVER), log_output=os.devnull)
     driver = Chrome(options=options, service=service)
+    # For axe-core, which takes seconds on a long page, and a minute on a busy machine.
+    driver.set_script_timeout(110)
     try:
         yield driver
     finally:

@@ -15,7 +15,7 @@ from isograd.isomers import create_isomers, load_isomers, save_isomers, to_promp
 
 def isomers(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "isograd", "isomers", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=100)
+    return subprocess.run(command, capture_output=True, text=True, timeout=250)
 
 
 def test_export_and_card(tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def test_the_weight_of_consistency_follows_its_schedule(make_trainer: MakeTraine
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.long)])
 def test_several_processes_equal_one(tmp_path: Path, processes: int) -> None:
     script = Path(__file__).with_name("run_methods.py")

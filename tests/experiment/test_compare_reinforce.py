@@ -61,7 +61,7 @@ def run(config: CompareConfig, output: Path) -> tuple[int, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_rules_start_from_one_student_and_differ_in_nothing_else(tmp_path: Path) -> None:
     assert load_compare(written(tmp_path)).groups == ["arithmetic-g2", "arithmetic-g4"]
     config, output = load_compare(written(tmp_path, **changed("reinforce/group_sizes", [4]))), tmp_path / "out"

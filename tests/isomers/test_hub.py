@@ -176,7 +176,7 @@ def test_the_command_pushes(hub: Hub, tmp_path: Path, sets: list[IsomerSet]) -> 
 
     def push(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "isograd", "isomers", "push", str(file), REPO, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=100)
+        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=250)
 
     done = push("--private", "--split", "validation", "--license", "mit")
     assert (done.returncode, done.stderr) == (0, "")

@@ -82,8 +82,9 @@ def test_what_is_there_after_a_kill_is_not_asked_again(data: Path, tmp_path: Pat
     with running_server(tmp_path, answer=ANSWER, script=[""] * 6 + ["hang"] * 2, hang=600) as server:
         command = words(server, data, output, concurrency=2)
         process = subprocess.Popen([sys.executable, str(SCRIPT), *command], stdout=subprocess.PIPE, text=True)
-        deadline = time.monotonic() + 120
-        while not (output / "samples.jsonl").exists() or len(rows_of(output)) < 6:
+        deadline = time.monotonic() + 240
+        # Both calls that are not answered have come, too: none of them waits for the second start.
+        while not (output / "samples.jsonl").exists() or len(rows_of(output)) < 6 or len(server.calls()) < 8:
             assert process.poll() is None, process.communicate()[0]
             assert time.monotonic() < deadline
             time.sleep(0.01)

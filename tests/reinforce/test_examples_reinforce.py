@@ -97,7 +97,7 @@ def test_flags_of_the_command_reach_the_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_the_ten_minutes_of_the_page(tmp_path: Path) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     beginning = PAGE[: PAGE.index("\n## ")]

@@ -409,7 +409,7 @@ def test_the_published_methods_by_configuration(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_accumulation_and_two_processes_equal_one_batch(tmp_path: Path) -> None:
     script = Path(__file__).with_name("run_grpo.py")
     # Rows for each process and micro-batch, and micro-batches, by number of processes.

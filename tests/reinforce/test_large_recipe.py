@@ -98,7 +98,7 @@ def test_the_recipe_fits(script: ModuleType) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_the_recipe_trains(tmp_path: Path) -> None:
     rows = [{"prompt": f"Problem: {number} and 2. Question: How many?", "solution": str(number)} for number in range(8)]
     data = tmp_path / "data.jsonl"

@@ -137,7 +137,7 @@ def test_a_child_killed_from_outside_changes_no_verdict(worker: MathWorker) -> N
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs a system that can stop a process")
 def test_a_child_that_does_nothing_is_given_up() -> None:
-    worker = MathWorker(patience=2.0)
+    worker = MathWorker(patience=6.0)
     worker.compare(_stated([("1", "1")]))
     first = worker.pid
     assert first is not None

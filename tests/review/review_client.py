@@ -46,7 +46,7 @@ class Client:
     ) -> Answer:
         """One request; a header that is None is left out."""
         wanted: dict[str, str | None] = {"Host": self.host, "Cookie": self.cookie or None, **(headers or {})}
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
             connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
             if body is not None and "Content-Length" not in wanted:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver import ActionChains, Chrome, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
@@ -48,7 +49,8 @@ def press(browser: Chrome, *keys: str) -> None:
 
 
 def until(browser: Chrome, script: str) -> None:
-    WebDriverWait(browser, 30, poll_frequency=0.05).until(
+    # A script that meets the end of a page fails; the next one is run on the page that follows.
+    WebDriverWait(browser, 120, poll_frequency=0.05, ignored_exceptions=[WebDriverException]).until(
         lambda driver: driver.execute_script(f"return document.readyState === 'complete' && Boolean({script})")
     )
 
@@ -56,6 +58,11 @@ def until(browser: Chrome, script: str) -> None:
 def at(browser: Chrome, number: int) -> None:
     """Wait for the page of a set."""
     until(browser, f"document.querySelector('main[data-set=\"{number}\"]')")
+
+
+def shown(browser: Chrome, selector: str) -> None:
+    """Wait for an element, without a script of one's own."""
+    WebDriverWait(browser, 120).until(lambda driver: driver.find_element(By.CSS_SELECTOR, selector))
 
 
 def verdicts(page: Any) -> list[tuple[str, str]]:
@@ -260,10 +267,10 @@ def test_all_but_the_keys_works_without_scripts(browser: Chrome, running: Run, s
     try:
         browser.get(page.url)
         browser.find_element(By.ID, "accept").click()
-        browser.find_element(By.CSS_SELECTOR, 'main[data-set="2"]')
+        shown(browser, 'main[data-set="2"]')
         browser.find_element(By.ID, "reject").click()
         browser.find_element(By.ID, "reason").send_keys("why not", Keys.ENTER)
-        browser.find_element(By.CSS_SELECTOR, 'main[data-set="3"]')
+        shown(browser, 'main[data-set="3"]')
     finally:
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
     assert [verdict for verdict, _ in verdicts(page)] == ["accept", "reject"]

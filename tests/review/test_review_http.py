@@ -192,7 +192,7 @@ def test_a_form_that_was_cut_off_changes_nothing(page: Any) -> None:
         f"POST /set/1/accept HTTP/1.1\r\nHost: {client.host}\r\nCookie: {client.cookie}\r\nOrigin: http://{client.host}\r\n"
         f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body) + 5}\r\n\r\n"
     ).encode()
-    with socket.create_connection(("127.0.0.1", client.port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", client.port), timeout=120) as connection:
         connection.sendall(head + body)
         connection.shutdown(socket.SHUT_WR)
         assert connection.recv(100).startswith(b"HTTP/1.1 400")
@@ -206,7 +206,7 @@ def test_what_is_no_http_gets_an_answer_and_no_traceback(page: Any, capsys: pyte
         b"GET / HTTP/9.9\r\n\r\n",
         b"GET " + b"/" * 70000 + b" HTTP/1.1\r\n\r\n",
     ):
-        with socket.create_connection(("127.0.0.1", page.client.port), timeout=30) as connection:
+        with socket.create_connection(("127.0.0.1", page.client.port), timeout=120) as connection:
             connection.sendall(line)
             connection.shutdown(socket.SHUT_WR)
             while connection.recv(65536):
@@ -234,7 +234,7 @@ def test_after_its_end_nothing_is_answered_from_closed_files(
 ) -> None:
     page = running(sound)
     client = page.client
-    connection = socket.create_connection(("127.0.0.1", client.port), timeout=30)
+    connection = socket.create_connection(("127.0.0.1", client.port), timeout=120)
     request = f"GET /set/1 HTTP/1.1\r\nHost: {client.host}\r\nCookie: {client.cookie}\r\n\r\n".encode()
     with connection:
         connection.sendall(request)

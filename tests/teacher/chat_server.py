@@ -354,7 +354,9 @@ class Running:
 
     def events(self, event: str) -> list[dict[str, Any]]:
         """The log's lines of one kind."""
-        lines = map(json.loads, self.log.read_text(encoding="utf-8").splitlines()) if self.log.exists() else []
+        text = self.log.read_text(encoding="utf-8") if self.log.exists() else ""
+        # The server may be in the midst of the last line.
+        lines = map(json.loads, text[: text.rfind("\n") + 1].splitlines())
         return [line for line in lines if line["event"] == event]
 
     def calls(self) -> list[dict[str, Any]]:

@@ -94,8 +94,8 @@ def test_never_more_than_the_limit_and_in_order() -> None:
 def test_a_pause_is_shared_by_all() -> None:
     async def run() -> list[float]:
         limit, loop = AdaptiveLimit(4), asyncio.get_running_loop()
-        limit.pause(0.2)
         start, waits = loop.time(), []
+        limit.pause(0.2)
 
         async def call() -> None:
             async with limit:

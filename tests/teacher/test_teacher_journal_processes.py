@@ -128,7 +128,8 @@ def test_readers_see_whole_states_while_another_writes(tmp_path: Path) -> None:
                 seen.append(status.calls)
                 time.sleep(0.01)
             assert seen == sorted(seen)
-            assert seen[-1] > seen[0]
+            # Other files may keep the disk busy for longer than these looks took.
+            wait_for(lambda: journal.status().calls > seen[0])
             assert process.is_alive()
             process.kill()
             process.join()

@@ -37,7 +37,7 @@ STUBBORN = {3: "cycle", 40: "refusal", 41: "truncated", 77: "number", 200: "null
 
 
 @pytest.mark.long
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3000)
 def test_a_thousand_seeds_faults_and_kills(tmp_path: Path) -> None:
     sets = some_sets(SEEDS, mixed=False)
     book = write_book(tmp_path, sets, shares=CONTENT, stubborn=STUBBORN)

@@ -19,7 +19,7 @@ def test_a_killed_run_ends_with_the_same_bytes(tmp_path: Path) -> None:
     book = write_book(
         tmp_path, some_sets(6), shares={"prose": 0.05, "number": 0.05}, stubborn={1: "cycle", 4: "number@law"}
     )
-    options = {"faults": {"500": 0.05, "drop": 0.05}, "latency": 0.05}
+    options = {"faults": {"500": 0.05, "drop": 0.05}, "latency": 0.2}
     with rule_server(tmp_path, book, log="smooth.jsonl", **options) as server:
         assert run(teach_command(book, server, tmp_path / "smooth")).returncode == 0
     with rule_server(tmp_path, book, log="rough.jsonl", **options) as server:
@@ -39,7 +39,7 @@ def test_a_killed_run_ends_with_the_same_bytes(tmp_path: Path) -> None:
 
 def test_an_interruption_keeps_what_is_finished(tmp_path: Path) -> None:
     book = write_book(tmp_path, some_sets(6))
-    with rule_server(tmp_path, book, latency=0.1) as server:
+    with rule_server(tmp_path, book, latency=0.3) as server:
         command = teach_command(book, server, tmp_path / "run")
         assert run_until(command, tmp_path / "run", 10, signal.SIGINT) == 130
         kept = finished_calls(tmp_path / "run")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import psutil
 import pytest
@@ -71,15 +73,30 @@ def _loaded() -> None:
     assert mathematically_equal("\\frac{1}{2}", "0.5")
 
 
+def _seconds(work: Callable[[], object]) -> float:
+    """The least of up to three tries: a busy machine may hold up any one of them."""
+    least = math.inf
+    for _ in range(3):
+        start = time.perf_counter()
+        work()
+        least = min(least, time.perf_counter() - start)
+        if least < MOST:
+            break
+    return least
+
+
 def _judge(text: str) -> float:
     """Seconds for all that reads an answer, of the slowest kind."""
-    slowest = 0.0
-    for judge, gold in ((by_maths, "\\frac{1}{2}"), (by_number, "18"), (by_letter, "B"), (by_words, "yes")):
-        start = time.perf_counter()
-        worth = judge({"gold": gold, "labels": ["yes", "no"]}, [text])
-        slowest = max(slowest, time.perf_counter() - start)
-        assert worth in ({"accuracy": 0.0}, {"accuracy": 1.0})
-    return slowest
+
+    def read(judge: Callable[..., dict[str, float]], gold: str) -> None:
+        assert judge({"gold": gold, "labels": ["yes", "no"]}, [text]) in ({"accuracy": 0.0}, {"accuracy": 1.0})
+
+    kinds = ((by_maths, "\\frac{1}{2}"), (by_number, "18"), (by_letter, "B"), (by_words, "yes"))
+    return max(_seconds(partial(read, judge, gold)) for judge, gold in kinds)
+
+
+def _wrong(text: str) -> None:
+    assert not mathematically_equal("\\frac{1}{2}", text)
 
 
 @pytest.mark.slow
@@ -87,10 +104,7 @@ def _judge(text: str) -> float:
 @pytest.mark.parametrize("name", MONSTERS)
 def test_a_monster_is_wrong_in_time(name: str) -> None:
     text = MONSTERS[name]
-    seconds = [_judge(text), _judge(f"\\boxed{{{text}}}")]
-    start = time.perf_counter()
-    assert not mathematically_equal("\\frac{1}{2}", text)
-    seconds.append(time.perf_counter() - start)
+    seconds = [_judge(text), _judge(f"\\boxed{{{text}}}"), _seconds(partial(_wrong, text))]
     print(f"\n{name}: {max(seconds):.2f} s")
     assert max(seconds) < MOST
     # The next one is judged as if nothing had been.
@@ -129,14 +143,12 @@ def test_readers_never_raise_and_find_what_is_there() -> None:
 
 @pytest.mark.parametrize("piece", ["1,000", "1 1/", "-", "- 7", "$1.", "m2 ", "a", "7 x", "\u0663", "=1", "1e9"])
 def test_a_long_line_of_numbers_takes_no_time(piece: str) -> None:
-    start = time.perf_counter()
-    only_number(piece * 20_000)
-    assert time.perf_counter() - start < MOST
+    assert _seconds(partial(only_number, piece * 20_000)) < MOST
 
 
 @pytest.fixture
 def worker() -> Iterator[MathWorker]:
-    worker = MathWorker(timeout=60.0, wall=1.0)
+    worker = MathWorker(timeout=60.0, wall=2.0)
     assert worker.compare([("0.5", "1/2", False)]) == ["right"]
     yield worker
     worker.close()
@@ -152,7 +164,7 @@ def test_the_clock_ends_a_copy_and_not_what_copies(worker: MathWorker) -> None:
     first, (copy,) = worker.pid, _copies(worker)
     start = time.perf_counter()
     assert worker.compare([("4", "(10^9)!", False)]) == [LATE]
-    assert 0.9 < time.perf_counter() - start < MOST
+    assert 1.9 < time.perf_counter() - start < 2.0 + MOST
     assert worker.compare([("0.5", "1/2", False), ("4", "5", False)]) == ["right", "wrong"]
     assert worker.pid == first
     assert [found.pid for found in _copies(worker)] != [copy.pid]
