@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -9,11 +10,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Final
 
 from rich.console import Console
@@ -122,66 +124,116 @@ def run_jobs(jobs: Sequence[Job], console: Console, *, workers: int) -> list[Out
         TextColumn("{task.fields[state]}"),
         TimeElapsedColumn(),
     )
+    idle: SimpleQueue[_Worker | None] = SimpleQueue()
+    for _ in range(workers):
+        idle.put(None)
     with Progress(*columns, console=console) as progress, ThreadPoolExecutor(workers) as pool:
         board = _Board(progress, jobs)
-        futures = [pool.submit(_run, job, board, number, stopping) for number, job in enumerate(jobs)]
+        futures = [pool.submit(_run, job, board, number, stopping, idle) for number, job in enumerate(jobs)]
         try:
-            return [future.result() for future in futures]
+            outcomes = [future.result() for future in futures]
         except KeyboardInterrupt:
             stopping.set()
             console.print("Finishing the current step of each run; start again to resume.")
-            return [future.result() for future in futures]
+            outcomes = [future.result() for future in futures]
+    for _ in range(workers):
+        if (worker := idle.get()) is not None:
+            worker.end()
+    return outcomes
 
 
 def _title(job: Job) -> str:
     return f"{job.config.label} (seed {job.config.seed})"
 
 
-def _run(job: Job, board: _Board, number: int, stopping: threading.Event) -> Outcome:
-    try:
-        return _run_worker(job, board, number, stopping)
-    except (OSError, ValueError) as error:
-        # No room for another process or file, or a last line cut short by a kill: the other runs may still do well.
-        board.end(number, 1)
-        return Outcome(job, 1, f"{type(error).__name__}: {error}")
+class _Worker:
+    """A process that does jobs one after the other; one thread at a time uses it."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.environment = environment
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "isograd.experiment.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            pass_fds=held_locks(),
+            text=True,
+        )
+
+    def do(self, job_file: Path, tell: Callable[[dict[str, Any]], None]) -> int:
+        """Returns the job's exit status, or the worker's own where that has ended with the job."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        # One that has died meanwhile reads nothing and has said its last.
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(str(job_file)) + "\n")
+            self._process.stdin.flush()
+        for line in self._process.stdout:
+            message: dict[str, Any] = json.loads(line)
+            if message["phase"] == "ended":
+                return int(message["status"])
+            tell(message)
+        return self._process.wait()
+
+    @property
+    def lives(self) -> bool:
+        return self._process.poll() is None
+
+    def end(self) -> None:
+        """Let it finish what it does, and wait for it."""
+        self._process.communicate()
 
 
-def _run_worker(job: Job, board: _Board, number: int, stopping: threading.Event) -> Outcome:
+def _run(
+    job: Job, board: _Board, number: int, stopping: threading.Event, workers: SimpleQueue[_Worker | None]
+) -> Outcome:
     if stopping.is_set():
         return Outcome(job, STOPPED)
-    job.output.mkdir(parents=True, exist_ok=True)
-    job_file = job.output / "job.json"
-    write_text(job_file, job.model_dump_json(indent=2) + "\n")
+    worker = workers.get()
+    try:
+        job.output.mkdir(parents=True, exist_ok=True)
+        job_file = job.output / "job.json"
+        write_text(job_file, job.model_dump_json(indent=2) + "\n")
+        environment = _environment(job)
+        if worker is not None and not (worker.lives and worker.environment == environment):
+            worker.end()
+            worker = None
+        board.begin(number)
+        worker = worker or _Worker(environment)
+        outcome = _outcome(job, worker, lambda message: board.step(number, message))
+    except (OSError, ValueError) as error:
+        # No room for another process or file, or a last line cut short by a kill: the other runs may still do well.
+        outcome = Outcome(job, 1, f"{type(error).__name__}: {error}")
+    finally:
+        workers.put(worker)
+    board.end(number, outcome.status)
+    return outcome
+
+
+def _environment(job: Job) -> dict[str, str]:
     threads = str(job.threads)
     environment = {**_KEEP_MEMORY, **os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     if job.config.model == "builtin":
         environment["HF_HUB_OFFLINE"] = "1"
-    board.begin(number)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "isograd.experiment.worker", str(job_file)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        env=environment,
-        pass_fds=held_locks(),
-        text=True,
-    )
-    reason = ""
-    assert process.stdout is not None
-    with process.stdout as lines:
-        for line in lines:
-            message: dict[str, Any] = json.loads(line)
-            if message["phase"] == "error":
-                reason = message["message"]
-                continue
-            board.step(number, message)
-    status = process.wait()
+    return environment
+
+
+def _outcome(job: Job, worker: _Worker, step: Callable[[dict[str, Any]], None]) -> Outcome:
+    reasons: list[str] = []
+
+    def tell(message: dict[str, Any]) -> None:
+        if message["phase"] == "error":
+            reasons.append(message["message"])
+        else:
+            step(message)
+
+    status = worker.do(job.output / "job.json", tell)
     if status == -signal.SIGINT:
         # Struck while the worker was still loading, before it could catch the signal.
         status = STOPPED
-    if status and status != STOPPED and not reason:
-        reason = _last_line(job.output / "log.txt") or f"worker ended with status {status}"
-    board.end(number, status)
-    return Outcome(job, status, reason)
+    if status and status != STOPPED and not reasons:
+        reasons.append(_last_line(job.output / "log.txt") or f"worker ended with status {status}")
+    return Outcome(job, status, "".join(reasons))
 
 
 def _last_line(log: Path) -> str:

@@ -1,19 +1,24 @@
-"""One run in a process of its own: ``python -m isograd.experiment.worker JOB.json``.
+"""Runs, one after the other, each in a process of its own: ``python -m isograd.experiment.worker``.
 
-Progress goes to standard output, one JSON object a line; everything else that libraries print goes to the run
-folder's ``log.txt``.
+Standard input names the job files, a JSON string a line. Progress goes to standard output, one JSON object a line, the
+last of each job ``{"phase": "ended", "status": ...}``; everything else that libraries print goes to the log in the job
+file's folder. Loading the libraries takes longer than many a small run's training, so it is done once, and each job is
+a fork of what has been loaded. Where forks are not safe a worker does one job and ends, without the last line.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
+import importlib
 import json
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 from pydantic import BaseModel, ConfigDict
 
@@ -26,8 +31,10 @@ from isograd.reinforce.job import run_reinforce
 from isograd.reinforce.run_config import ReinforceConfig
 from isograd.runs.folder import RUN_FORMAT, describe_environment
 
-__all__ = ["STOPPED", "Job", "run_job"]
+__all__ = ["FORKS", "STOPPED", "Job", "run_job"]
 
+FORKS: Final = sys.platform == "linux"
+"""Whether jobs are forks: libraries of other systems may not survive one."""
 STOPPED = 130
 """Exit status after an interruption, as shells use for SIGINT."""
 
@@ -95,29 +102,75 @@ def run_job(job: Job, report: IO[str]) -> int:
 
 
 def main() -> int:
-    """Entry point of a worker process."""
-    job = Job.model_validate(read_json(Path(sys.argv[1])))
-    job.output.mkdir(parents=True, exist_ok=True)
+    """Entry point of a worker process: does what standard input names until it ends."""
     report = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    with (job.output / "log.txt").open("a", encoding="utf-8") as log:
-        # Libraries print where they please; their words belong in the log, and standard output to the progress.
+    struck: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _frame: struck.append(number))
+    warnings.simplefilter("default")
+    for line in sys.stdin:
+        job_file = Path(json.loads(line))
+        if not FORKS:
+            return _work(job_file, report)
+        _load(job_file)
+        # A Ctrl-C that comes now waits until it is clear whose it is.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        stopped = bool(struck or signal.sigpending() & {signal.SIGINT})
+        child = -1 if stopped else os.fork()
+        if child == 0:
+            return _work(job_file, report)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        status = STOPPED if stopped else os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        with contextlib.suppress(BrokenPipeError):
+            report.write(json.dumps({"phase": "ended", "status": status}) + "\n")
+            report.flush()
+    return 0
+
+
+def _load(job_file: Path) -> None:
+    """Import what the job needs, which takes seconds, before the fork: the next jobs need it too."""
+    _log_to(job_file.parent)
+    # What fails here fails in the job again, and is told there.
+    with contextlib.suppress(Exception):
+        reinforces = isinstance(_read(job_file).config, ReinforceConfig)
+        importlib.import_module("isograd.reinforce.trainer" if reinforces else "isograd.distill.trainer")
+        importlib.import_module("isograd.evaluate.suite")
+    # The forks share all this: no collection of theirs, nor the last one at their end, needs to look through it.
+    gc.freeze()
+
+
+def _work(job_file: Path, report: IO[str]) -> int:
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if FORKS:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        _log_to(job_file.parent)
+        job = _read(job_file)
+        import torch
+
+        torch.set_num_threads(job.threads)
+        return run_job(job, report)
+    except UserError as error:
+        report.write(json.dumps({"phase": "error", "message": str(error)}) + "\n")
+        return 2
+    except KeyboardInterrupt:
+        return STOPPED
+    finally:
+        # What is told to a parent that has died has no reader.
+        with contextlib.suppress(BrokenPipeError):
+            report.close()
+
+
+def _read(job_file: Path) -> Job:
+    return Job.model_validate(read_json(job_file))
+
+
+def _log_to(folder: Path) -> None:
+    """Libraries print where they please; their words belong in the log."""
+    with (folder / "log.txt").open("a", encoding="utf-8") as log:
+        sys.stdout.flush()
+        sys.stderr.flush()
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
-        warnings.simplefilter("default")
-        try:
-            import torch
-
-            torch.set_num_threads(job.threads)
-            return run_job(job, report)
-        except UserError as error:
-            report.write(json.dumps({"phase": "error", "message": str(error)}) + "\n")
-            return 2
-        except KeyboardInterrupt:
-            return STOPPED
-        finally:
-            # What is told to a parent that has died has no reader.
-            with contextlib.suppress(BrokenPipeError):
-                report.close()
 
 
 if __name__ == "__main__":
