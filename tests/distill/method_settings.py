@@ -52,3 +52,6 @@ SEVERAL_PROCESSES: dict[str, Settings] = {
 }
 
 EVERY: dict[str, Settings] = {**SEVERAL_PROCESSES, **ONE_BATCH}
+
+A_FEW = ("erm", "vrex", "sand_mask", "pcgrad", "iga", "iga, running", "iga, factors", "fish")
+"""One of each way through the trainer that several processes share."""

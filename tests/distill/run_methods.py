@@ -1,4 +1,4 @@
-"""Two steps with every method, under ``torchrun``: ``run_methods.py FOLDER`` writes the second step's gradients.
+"""Two steps with some methods under ``torchrun``: ``run_methods.py FOLDER METHOD ...`` writes the second's gradients.
 
 The global batch is the same whatever the number of processes. Run by test_methods_in_trainer.py.
 """
@@ -85,7 +85,8 @@ def main() -> None:
     folder = Path(sys.argv[1])
     folder.mkdir(exist_ok=True)
     tokenizer = AutoTokenizer.from_pretrained(student_path())
-    for name, settings in EVERY.items():
+    for name in sys.argv[2:]:
+        settings = EVERY[name]
         if name == "torchjd" and importlib.util.find_spec("torchjd") is None:
             continue
         try:

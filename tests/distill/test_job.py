@@ -101,7 +101,7 @@ def test_same_seed_same_bytes_and_another_seed_others(tmp_path: Path, content: d
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("blow", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     tmp_path: Path, content: dict[str, Any], blow: signal.Signals
 ) -> None:

@@ -17,7 +17,7 @@ from isograd.common.errors import UserError
 from isograd.gradients import METHODS
 from isograd.isomers import IsomerSet, to_rows
 from tests.distill.conftest import MakeTrainer, gradients_of_first_step
-from tests.distill.method_settings import ANYWHERE, EVERY, ONE_BATCH, SEVERAL_PROCESSES, Settings
+from tests.distill.method_settings import A_FEW, ANYWHERE, EVERY, ONE_BATCH, SEVERAL_PROCESSES, Settings
 from tests.distill.test_trainer import assert_same
 
 TOLERANCES = {"irm": 1e-5, "vrex": 1e-5, "group_dro": 1e-5}
@@ -50,8 +50,8 @@ def test_every_method_is_here() -> None:
 @pytest.mark.parametrize("settings", named(ANYWHERE))
 def test_accumulation_changes_nothing(make_trainer: MakeTrainer, sets: list[IsomerSet], settings: Settings) -> None:
     measure = stepped if "retraction" in str(settings) else gradients_of_first_step
-    whole = measure(make_trainer(data=sets[:8], per_device_train_batch_size=32, **settings))
-    parts = measure(make_trainer(data=sets[:8], gradient_accumulation_steps=4, **settings))
+    whole = measure(make_trainer(data=sets[:4], per_device_train_batch_size=16, **settings))
+    parts = measure(make_trainer(data=sets[:4], gradient_accumulation_steps=2, **settings))
     assert_same(whole, parts, TOLERANCES.get(settings["method"], 1e-8))
 
 
@@ -162,21 +162,28 @@ def test_the_weight_of_consistency_follows_its_schedule(make_trainer: MakeTraine
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.long)])
-def test_several_processes_equal_one(tmp_path: Path, processes: int) -> None:
+@pytest.mark.parametrize(
+    ("processes", "names"),
+    [
+        (2, [*A_FEW, *ONE_BATCH]),
+        pytest.param(2, [*EVERY], marks=pytest.mark.long),
+        pytest.param(4, [*EVERY], marks=pytest.mark.long),
+    ],
+)
+def test_several_processes_equal_one(tmp_path: Path, processes: int, names: list[str]) -> None:
     script = Path(__file__).with_name("run_methods.py")
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     for world in (1, processes):
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world}"]
         done = subprocess.run(
-            [*command, str(script), str(tmp_path / f"of-{world}")],
+            [*command, str(script), str(tmp_path / f"of-{world}"), *names],
             env=environment,
             capture_output=True,
             text=True,
             check=False,
         )
         assert done.returncode == 0, done.stderr[-3000:]
-    for name in SEVERAL_PROCESSES:
+    for name in SEVERAL_PROCESSES.keys() & names:
         if name == "torchjd" and importlib.util.find_spec("torchjd") is None:
             continue
         one, several = (load_file(tmp_path / f"of-{world}" / f"{name}.safetensors") for world in (1, processes))

@@ -219,7 +219,7 @@ def test_a_killed_comparison_goes_on_to_the_same_result(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_ctrl_c_saves_the_current_step(tmp_path: Path) -> None:
     methods = {"ERM": None, "IGA": {"method": "iga"}, "later": None}

@@ -96,6 +96,7 @@ def test_from_an_adapter_to_another(content: dict[str, Any], distilled: Path, tm
     assert metrics["splits"]["id"]["n_sets"] == 3
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_killed_and_resumed_it_ends_the_same(content: dict[str, Any], distilled: Path, tmp_path: Path) -> None:
     content["adapter"] = str(distilled)
