@@ -1,8 +1,8 @@
 """Runs, one after the other, each in a process of its own: ``python -m isograd.experiment.worker``.
 
 Standard input names the job files, a JSON string a line. Progress goes to standard output, one JSON object a line, the
-last of each job ``{"phase": "ended", "status": ...}``; everything else that libraries print goes to the log in the job
-file's folder. Loading the libraries takes longer than many a small run's training, so it is done once, and each job is
+last of each job ``{"phase": "ended", "status": ...}``; everything else that libraries print goes to the log in the job's
+folder. Loading the libraries takes longer than many a small run's training, so it is done once, and each job is
 a fork of what has been loaded. Where forks are not safe a worker does one job and ends, without the last line.
 """
 
@@ -108,16 +108,17 @@ def main() -> int:
     signal.signal(signal.SIGINT, lambda number, _frame: struck.append(number))
     warnings.simplefilter("default")
     for line in sys.stdin:
-        job_file = Path(json.loads(line))
+        job = Job.model_validate(read_json(Path(json.loads(line))))
+        _log_to(job.output)
         if not FORKS:
-            return _work(job_file, report)
-        _load(job_file)
+            return _work(job, report)
+        _load(job)
         # A Ctrl-C that comes now waits until it is clear whose it is.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         stopped = bool(struck or signal.sigpending() & {signal.SIGINT})
         child = -1 if stopped else os.fork()
         if child == 0:
-            return _work(job_file, report)
+            return _work(job, report)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         status = STOPPED if stopped else os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         with contextlib.suppress(BrokenPipeError):
@@ -126,25 +127,22 @@ def main() -> int:
     return 0
 
 
-def _load(job_file: Path) -> None:
+def _load(job: Job) -> None:
     """Import what the job needs, which takes seconds, before the fork: the next jobs need it too."""
-    _log_to(job_file.parent)
+    reinforces = isinstance(job.config, ReinforceConfig)
     # What fails here fails in the job again, and is told there.
     with contextlib.suppress(Exception):
-        reinforces = isinstance(_read(job_file).config, ReinforceConfig)
         importlib.import_module("isograd.reinforce.trainer" if reinforces else "isograd.distill.trainer")
         importlib.import_module("isograd.evaluate.suite")
     # The forks share all this: no collection of theirs, nor the last one at their end, needs to look through it.
     gc.freeze()
 
 
-def _work(job_file: Path, report: IO[str]) -> int:
+def _work(job: Job, report: IO[str]) -> int:
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if FORKS:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-        _log_to(job_file.parent)
-        job = _read(job_file)
         import torch
 
         torch.set_num_threads(job.threads)
@@ -158,10 +156,6 @@ def _work(job_file: Path, report: IO[str]) -> int:
         # What is told to a parent that has died has no reader.
         with contextlib.suppress(BrokenPipeError):
             report.close()
-
-
-def _read(job_file: Path) -> Job:
-    return Job.model_validate(read_json(job_file))
 
 
 def _log_to(folder: Path) -> None:
