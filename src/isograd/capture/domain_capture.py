@@ -26,8 +26,8 @@ class DomainCapture:
     At a LoRA layer with input rows x and output-gradient rows d, the gradient of domain k's loss with respect to the
     effective weight ``W = W0 + s * B @ A`` is exactly ``G_k = K * D_k' X_k`` over the rows of domain k: whatever K
     is, nothing but this product is needed beside the ordinary backward pass, and no gradient of the base weight (it
-    may be quantized). Exact under gradient checkpointing of both kinds, gradient accumulation, and several
-    processes. ::
+    may be quantized); autograd's own gradients of A and B are left out. Exact under gradient checkpointing of both
+    kinds, gradient accumulation, and several processes. ::
 
         capture = DomainCapture(model, make_method("iga", tau=1.0), num_domains=4)
         with capture.micro_batch(domains):
@@ -59,6 +59,8 @@ class DomainCapture:
             the draws of methods, which depend on the seed and the step: a resumed run repeats an uninterrupted one.
         keep_dense: keep the dense per-domain gradients in :attr:`dense_gradients` (tests, research; K dense
             gradients of every layer in memory).
+        only_reads: leave autograd's gradients of A and B to the optimizer; they are left out of the backward pass
+            otherwise. For a look at the domains' gradients beside another way of training.
 
     Raises:
         UserError: what could not be exact: LoRA dropout, DoRA or another variant, lora_bias, LoRA on embeddings or
@@ -75,6 +77,7 @@ class DomainCapture:
         adapter: str | None = None,
         seed: int = 0,
         keep_dense: bool = False,
+        only_reads: bool = False,
     ) -> None:
         if num_domains < 2:
             raise UserError(f"num_domains is {num_domains}; a method that compares domains needs at least 2")
@@ -82,6 +85,7 @@ class DomainCapture:
         self.layers = find_layers(model, adapter)
         if isinstance(method, LocalMethod) and method.retracts:
             refuse_half_precision(self.layers)
+        self._only_reads = only_reads
         self._method = method
         self._merging = merging_for(method, seed, ProcessMean(), keep_dense=keep_dense)
         self._plan: RowPlan | None = None
@@ -89,9 +93,11 @@ class DomainCapture:
         self._fired: set[str] = set()
         self._seen = [0] * num_domains
         self._open = False
-        self._handles = [
-            layer.module.register_forward_hook(self._hook(layer), with_kwargs=True) for layer in self.layers
-        ]
+        self._left_out: list[nn.Parameter] = []
+        self._handles = []
+        for layer in self.layers:
+            self._handles.append(layer.module.register_forward_pre_hook(self._pre_hook(layer)))
+            self._handles.append(layer.module.register_forward_hook(self._hook(layer), with_kwargs=True))
 
     @property
     def method(self) -> LocalMethod | GlobalMethod:
@@ -160,6 +166,7 @@ class DomainCapture:
             raise
         finally:
             self._plan = None
+            self._put_back()  # where a layer raised
         if last:
             with torch.no_grad(), self._full_precision():
                 self._merging.finish()
@@ -167,7 +174,7 @@ class DomainCapture:
 
     @torch.no_grad()
     def write_gradients(self, *, learning_rate: float | None = None) -> None:
-        """Set ``.grad`` of every LoRA A and B to the method's gradient, over what autograd accumulated, and clear.
+        """Set ``.grad`` of every LoRA A and B to the method's gradient, whatever it held, and clear.
 
         A layer that took no part in the window gets None, as from autograd. Where the method keeps Adam's second
         moment raw, what autograd accumulated is kept as ``.raw_grad``. Where the method retracts, the step is taken
@@ -178,13 +185,14 @@ class DomainCapture:
             learning_rate: of this step; for methods that retract.
 
         Raises:
-            UserError: no window was finished since the last call, or a method that retracts got no learning rate.
+            UserError: no window was finished since the last call, a method that retracts got no learning rate, or the
+                capture only reads.
         """
+        if self._only_reads:
+            raise UserError("this capture only reads: make one with only_reads=False to train by its method")
         updates = self._merging.updates
         if self._open or not updates:
             raise UserError("no captured gradients: run forward and backward inside micro_batch(..., last=True) first")
-        method = self.method
-        keep_raw = isinstance(method, LocalMethod) and method.keeps_raw_second_moment
         for layer in self.layers:
             update = updates.get(layer.name)
             if isinstance(update, LowRank):
@@ -195,7 +203,7 @@ class DomainCapture:
                 update = None
             for index, factor in enumerate((layer.A, layer.B)):
                 if factor.requires_grad:
-                    if keep_raw:
+                    if self._keeps_raw:
                         factor.raw_grad = factor.grad  # type: ignore[attr-defined]
                     factor.grad = None if update is None else update[index].to(factor.dtype)
         updates.clear()
@@ -216,14 +224,39 @@ class DomainCapture:
         self._seen = [0] * self.num_domains
         self._merging.clear()
 
+    @property
+    def _keeps_raw(self) -> bool:
+        method = self.method
+        return isinstance(method, LocalMethod) and method.keeps_raw_second_moment
+
+    def _plan_for(self, layer: Layer) -> RowPlan | None:
+        return self._plan if torch.is_grad_enabled() and not layer.module.disable_adapters else None
+
+    def _pre_hook(self, layer: Layer) -> Any:
+        """Keep the weights of A and B out of autograd's graph: their gradients as a whole would go unread."""
+
+        def forward_pre_hook(_: nn.Module, _args: tuple[Any, ...]) -> None:
+            if self._plan_for(layer) is not None and not (self._only_reads or self._keeps_raw):
+                self._left_out = [factor for factor in (layer.A, layer.B) if factor.requires_grad]
+                for factor in self._left_out:
+                    factor.requires_grad_(False)
+
+        return forward_pre_hook
+
+    def _put_back(self) -> None:
+        for factor in self._left_out:
+            factor.requires_grad_(True)
+        self._left_out = []
+
     def _hook(self, layer: Layer) -> Any:
         def forward_hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
-            plan = self._plan
-            if plan is None or not torch.is_grad_enabled() or layer.module.disable_adapters:
+            self._put_back()
+            plan = self._plan_for(layer)
+            if plan is None:
                 return None
             x = args[0] if args else kwargs["x"]
             _check_rows(layer, plan, x, output)
-            return _Tap.apply(output, x, self, layer, plan)
+            return _Tap.apply(output, x, layer.A, layer.B, self, layer, plan)
 
         return forward_hook
 
@@ -256,20 +289,23 @@ class _Tap(torch.autograd.Function):
     """The identity on a layer's output, which sees the layer's input and its output's gradient in the backward pass.
 
     An autograd node, not a tensor hook: a hook's closure would keep x alive and defeat checkpointing, a saved tensor
-    is recomputed with the rest.
+    is recomputed with the rest. A and B are inputs so that there is a backward pass where x needs no gradient, and
+    so that ``DistributedDataParallel`` sees them take part.
     """
 
     @staticmethod
-    def forward(ctx: Any, y: Tensor, x: Tensor, capture: DomainCapture, layer: Layer, plan: RowPlan) -> Tensor:
+    def forward(
+        ctx: Any, y: Tensor, x: Tensor, _A: Tensor, _B: Tensor, capture: DomainCapture, layer: Layer, plan: RowPlan
+    ) -> Tensor:
         ctx.save_for_backward(x)
         ctx.capture, ctx.layer, ctx.plan = capture, layer, plan
         return y
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (x,) = ctx.saved_tensors
         ctx.capture._record(ctx.layer, ctx.plan, x, grads[0])
-        return grads[0], None, None, None, None
+        return grads[0], *[None] * 6
 
 
 def _check_rows(layer: Layer, plan: RowPlan, x: Any, output: Any) -> None:

@@ -39,7 +39,7 @@ class GradientWatch:
     def __init__(self, model: nn.Module, method: Method, domains: Sequence[str], seed: int) -> None:
         self._domains = list(domains)
         watching = _Watching(method if isinstance(method, LocalMethod) else None)
-        self.capture = DomainCapture(model, watching, num_domains=len(self._domains), seed=seed)
+        self.capture = DomainCapture(model, watching, num_domains=len(self._domains), seed=seed, only_reads=True)
 
     def begin(self, step: int, total: int, states: Mapping[str, State]) -> None:
         """Say which optimizer step comes next, and what the method remembers before it.

@@ -1,8 +1,8 @@
 """Runs, one after the other, each in a process of its own: ``python -m isograd.experiment.worker``.
 
 Standard input names the job files, a JSON string a line. Progress goes to standard output, one JSON object a line, the
-last of each job ``{"phase": "ended", "status": ...}``; everything else that libraries print goes to the log in the job's
-folder. Loading the libraries takes longer than many a small run's training, so it is done once, and each job is
+last of each job ``{"phase": "ended", "status": ...}``; everything else that libraries print goes to the log in the
+job's folder. Loading the libraries takes longer than many a small run's training, so it is done once, and each job is
 a fork of what has been loaded. Where forks are not safe a worker does one job and ends, without the last line.
 """
 
