@@ -19,9 +19,10 @@ computes log-probabilities and entropies for every method, ERM too):
 * ``naive``: IGA by K forward and backward passes, one for the rows of each domain (as many tokens in all), with the
   base weights' gradients kept for every domain, then mask, full SVD and chain rule per layer.
 
-None includes the optimizer, which is the same for all. The variants are interleaved within one process, so that
-what else the machine does falls on all of them; medians, and ratios of medians to ``erm``. On a machine that others
-use too, ``--threads 1 --clock cpu`` is steadier: waiting threads do not count. Peak memory: each variant
+None includes the optimizer, which is the same for all. The variants are interleaved within one process, and each step
+comes right after one of ``erm``, so that what else the machine does falls on both: medians of the times, and of the
+ratios of such pairs, with the quartiles of these. On a machine that others use too, ``--threads 1 --clock cpu`` is
+steadier: waiting threads do not count. Peak memory: each variant
 in a fresh process in which freed blocks go back to the system at once (a low mmap threshold), the highest resident
 set during a step (VmHWM, reset after a warm-up step) above that before it.
 """
@@ -38,7 +39,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -238,15 +239,18 @@ CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 clock: Callable[[], float] = time.perf_counter
 
 
-def time_variants(bench: Bench, variants: tuple[str, ...], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each step, variants interleaved, after one unrecorded round."""
-    times: dict[str, list[float]] = {variant: [] for variant in variants}
+def time_variants(bench: Bench, variants: tuple[str, ...], repeats: int) -> dict[str, list[tuple[float, float]]]:
+    """Seconds of each step and of ERM's just before it, variants interleaved, after one unrecorded round."""
+    times: dict[str, list[tuple[float, float]]] = {variant: [] for variant in variants}
     for repeat in range(repeats + 1):
         for variant in variants:
             start = clock()
+            bench.step("erm")
+            between = clock()
             bench.step(variant)
+            end = clock()
             if repeat:
-                times[variant].append(clock() - start)
+                times[variant].append((end - between, between - start))
     return times
 
 
@@ -291,9 +295,10 @@ def breakdown(bench: Bench, repeats: int) -> dict[str, float]:
 
 def peak_memory(variant: str, shape: Shape, args: argparse.Namespace) -> float:
     """MiB by which a step of this variant raises the resident set, measured in a fresh process."""
-    command = [sys.executable, __file__, "--memory-of", variant, "--hidden", str(shape.hidden)]
-    command += ["--threads", str(args.threads), "--seed", str(args.seed), "--layers", str(shape.layers)]
-    command += ["--rows", str(shape.rows), "--length", str(shape.length), "--vocabulary", str(shape.vocabulary)]
+    command = [sys.executable, __file__, "--memory-of", variant, "--threads", str(args.threads)]
+    command += ["--seed", str(args.seed)]
+    for name, value in asdict(shape).items():
+        command += [f"--{name}", str(value)]
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return float(json.loads(done.stdout.strip().splitlines()[-1]))
@@ -329,6 +334,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=Shape.rows)
     parser.add_argument("--length", type=int, default=Shape.length)
     parser.add_argument("--vocabulary", type=int, default=Shape.vocabulary)
+    parser.add_argument("--rank", type=int, default=Shape.rank)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
@@ -343,7 +349,7 @@ def _arguments() -> argparse.Namespace:
         parser.error(f"argument --rows: use a multiple of {K}, whole sets of {K} domains")
     if args.length < 8:
         parser.error("argument --length: use 8 tokens at least")
-    for name, smallest in (("layers", 1), ("vocabulary", 4), ("repeats", 1), ("threads", 1)):
+    for name, smallest in (("layers", 1), ("rank", 1), ("vocabulary", 4), ("repeats", 2), ("threads", 1)):
         if getattr(args, name) < smallest:
             parser.error(f"argument --{name}: use {smallest} at least")
     return args
@@ -354,7 +360,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     global clock
     clock = CLOCKS[args.clock]
-    sizes = {"layers": args.layers, "rows": args.rows, "length": args.length, "vocabulary": args.vocabulary}
+    sizes = {name: getattr(args, name) for name in ("layers", "rows", "length", "vocabulary", "rank")}
     if args.memory_of:
         print(json.dumps(_measure_memory(args.memory_of, Bench(Shape(args.hidden[0], **sizes), args.seed))))
         return
@@ -365,20 +371,19 @@ def main() -> None:
         shape = Shape(hidden, **sizes)
         bench = Bench(shape, args.seed)
         times = time_variants(bench, variants, args.repeats)
-        medians = {variant: statistics.median(values) for variant, values in times.items()}
         largest = max(layer.A.shape[1] * layer.B.shape[0] for layer in bench.layers) * 4 / 2**20
         print(f"\nhidden {hidden}: largest adapted layer {largest:.2f} MiB, {K} dense gradients {K * largest:.2f} MiB")
         peaks: dict[str, float] = {}
         for variant in variants:
-            low, high = min(times[variant]), max(times[variant])
-            line = f"  {variant:20} {1e3 * medians[variant]:8.1f} ms [{1e3 * low:.1f}, {1e3 * high:.1f}]"
-            line += f"  {medians[variant] / medians['erm']:5.2f} x erm"
+            milliseconds = 1e3 * statistics.median(own for own, _ in times[variant])
+            low, ratio, high = statistics.quantiles((own / erm for own, erm in times[variant]), method="inclusive")
+            line = f"  {variant:20} {milliseconds:8.1f} ms  {ratio:5.2f} [{low:.2f}, {high:.2f}] x erm"
             if "memory" not in args.skip:
                 peaks[variant] = peak_memory(variant, shape, args)
-                ratio = peaks[variant] / peaks["erm"] if peaks["erm"] else float("nan")
-                line += f"  peak {peaks[variant]:7.1f} MiB  {ratio:5.2f} x erm"
+                share = peaks[variant] / peaks["erm"] if peaks["erm"] else float("nan")
+                line += f"  peak {peaks[variant]:7.1f} MiB  {share:5.2f} x erm"
             print(line, flush=True)
-        if "iga" in medians and "breakdown" not in args.skip:
+        if "iga" in variants and "breakdown" not in args.skip:
             parts = breakdown(bench, args.repeats)
             print("  iga spends  " + ", ".join(f"{part} {1e3 * seconds:.1f} ms" for part, seconds in parts.items()))
 

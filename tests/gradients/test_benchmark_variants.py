@@ -86,7 +86,7 @@ def test_a_part_of_the_table(script: ModuleType, monkeypatch: pytest.MonkeyPatch
         ("--rows 6", "argument --rows: use a multiple of 4"),
         ("--length 3", "argument --length: use 8 tokens at least"),
         ("--skip all", "argument --skip: invalid choice: 'all'"),
-        ("--repeats 0", "argument --repeats: use 1 at least"),
+        ("--repeats 1", "argument --repeats: use 2 at least"),
     ],
 )
 def test_mistakes_are_one_line(

@@ -32,8 +32,8 @@ class Fishr(PenaltyMethod):
 
     A sample's gradient of the head is ``(p - y) h'``, so the penalty is a function of the forward pass and is
     differentiated exactly. OURS: a sample is a supervised token (the paper's is an image, which is one prediction);
-    no exponential moving average of v_k, which would hold K matrices as large as the head. It is computed in blocks of
-    the vocabulary, recomputed in the backward pass, at about the price of three more output heads. It needs all
+    no exponential moving average of v_k, which would hold K matrices as large as the head. A large head is taken in
+    blocks of the vocabulary, recomputed in the backward pass, at about the price of three more output heads. It needs all
     tokens of the step at once: one micro-batch of one process. Shapes: losses L [K], hidden states h [tokens d],
     residuals p - y [tokens V], v_k [V d]; the result is a scalar, in nats per token. Equal domains give the gradient of
     ERM. The scale is that of one loss.
@@ -78,6 +78,8 @@ def variance_distance(head: HeadTokens, num_domains: int) -> Float[Tensor, ""]:
             raise UserError(f"fishr: domain {k} has no supervised token in the batch")
     weight = head.weight.detach()
     blocks = list(_blocks(weight.shape[0], max(1, _ENTRIES_AT_ONCE // weight.shape[1])))
+    if len(blocks) == 1:  # nothing to save by working it out twice
+        return _distance_in_block(hidden, weight, head.targets, None, index)
     log_normalizer = torch.stack(
         [checkpoint(_log_sum, hidden, weight[start:end], use_reentrant=False) for start, end in blocks]
     ).logsumexp(0)
@@ -108,10 +110,12 @@ def _distance_in_block(
     hidden: Float[Tensor, "tokens d"],
     weight: Float[Tensor, "block d"],
     targets: Tensor,
-    log_normalizer: Float[Tensor, " tokens"],
+    log_normalizer: Float[Tensor, " tokens"] | None,
     index: list[Tensor],
 ) -> Float[Tensor, ""]:
-    residual = (hidden @ weight.to(hidden.dtype).mT - log_normalizer[:, None]).exp()
+    """``log_normalizer``: of the whole vocabulary; None where the block is all of it."""
+    logits = hidden @ weight.to(hidden.dtype).mT
+    residual = logits.softmax(-1) if log_normalizer is None else (logits - log_normalizer[:, None]).exp()
     inside = ((targets >= 0) & (targets < weight.shape[0])).nonzero().squeeze(-1)
     one_hot = torch.zeros_like(residual).index_put((inside, targets[inside]), residual.new_ones(()))
     residual = residual - one_hot
