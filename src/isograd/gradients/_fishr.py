@@ -33,10 +33,10 @@ class Fishr(PenaltyMethod):
     A sample's gradient of the head is ``(p - y) h'``, so the penalty is a function of the forward pass and is
     differentiated exactly. OURS: a sample is a supervised token (the paper's is an image, which is one prediction);
     no exponential moving average of v_k, which would hold K matrices as large as the head. A large head is taken in
-    blocks of the vocabulary, recomputed in the backward pass, at about the price of three more output heads. It needs all
-    tokens of the step at once: one micro-batch of one process. Shapes: losses L [K], hidden states h [tokens d],
-    residuals p - y [tokens V], v_k [V d]; the result is a scalar, in nats per token. Equal domains give the gradient of
-    ERM. The scale is that of one loss.
+    blocks of the vocabulary, recomputed in the backward pass, at about the price of three more output heads. It
+    needs all tokens of the step at once: one micro-batch of one process. Shapes: losses L [K], hidden states h
+    [tokens d], residuals p - y [tokens V], v_k [V d]; the result is a scalar, in nats per token. Equal domains give
+    the gradient of ERM. The scale is that of one loss.
 
     Attributes:
         weight: lambda, >= 0. Default 0.1: from DomainBed's 1000, which is of the mean over the entries of v, some 10^4
