@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import random
+import sqlite3
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -181,3 +184,23 @@ def test_writer_goes_on_where_the_killed_one_stopped(tmp_path: Path, start: int)
     recorded = [int(line.split()[1]) for line in lines(book) if line.startswith("recorded")]
     assert recorded[0] == start
     assert len(recorded) == len(set(recorded))
+
+
+def test_a_file_made_a_journal_while_it_is_looked_at_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "journal.sqlite"
+    other = threading.Thread(target=lambda: Journal(path).close())
+
+    class Interrupted(sqlite3.Connection):
+        """Lets another open the file between the first look at it and the next."""
+
+        def execute(self, sql: str, *parameters: object) -> sqlite3.Cursor:
+            if sql == "PRAGMA user_version" and not other.ident:
+                other.start()
+                other.join(0.5)  # it waits its turn, where it has to
+            return super().execute(sql, *parameters)
+
+    monkeypatch.setattr(sqlite3, "connect", functools.partial(sqlite3.connect, factory=Interrupted))
+    with Journal(path) as journal:
+        other.join()
+        assert journal.status().calls == 0
+    integrity(path)

@@ -203,8 +203,11 @@ def _open(path: Path) -> tuple[sqlite3.Connection, tuple[int, int]]:
     with _told(path):
         db = _connect(os.fspath(path.absolute()))
         try:
-            # Before anything is changed: the file may be another program's.
-            if not _is_journal(path, db):
+            # Before anything is changed: the file may be another program's. In one transaction: another process may
+            # be making it a journal just now.
+            with _transaction(db, "BEGIN"):
+                known = _is_journal(path, db)
+            if not known:
                 _make(path, db)
             db.execute("PRAGMA synchronous = FULL")
             # Of use on macOS alone, where an ordinary sync leaves the data in the disk's cache.
