@@ -1,7 +1,7 @@
 """Time and memory of one training step of every method, beside ERM's.
 
-    python benchmarks/step_time.py [--methods erm iga ...] [--hidden 128 256 512] [--repeats 7] [--threads 2]
-                                   [--clock wall] [--seed 0] [--skip memory breakdown]
+    python benchmarks/step_time.py [--methods erm iga ...] [--hidden 128 256 512] [--rows 8] [--length 128] [--rank 8]
+                                   [--repeats 7] [--threads 2] [--clock wall] [--seed 0] [--skip memory breakdown]
 
 All ways go to the gradients of the LoRA factors of a Llama (all linear layers adapted), from the same batch of K = 4
 domains with right padding and prompts without labels, through the trainer's loss head (TRL's fused one, which
@@ -22,9 +22,9 @@ computes log-probabilities and entropies for every method, ERM too):
 None includes the optimizer, which is the same for all. The variants are interleaved within one process, and each step
 comes right after one of ``erm``, so that what else the machine does falls on both: medians of the times, and of the
 ratios of such pairs, with the quartiles of these. On a machine that others use too, ``--threads 1 --clock cpu`` is
-steadier: waiting threads do not count. Peak memory: each variant
-in a fresh process in which freed blocks go back to the system at once (a low mmap threshold), the highest resident
-set during a step (VmHWM, reset after a warm-up step) above that before it.
+steadier: waiting threads do not count. Peak memory: each variant in a fresh process in which freed blocks go back to
+the system at once (a low mmap threshold), the highest resident set during a step (VmHWM, reset after a warm-up step)
+above that before it.
 """
 
 from __future__ import annotations
@@ -295,9 +295,8 @@ def breakdown(bench: Bench, repeats: int) -> dict[str, float]:
 
 def peak_memory(variant: str, shape: Shape, args: argparse.Namespace) -> float:
     """MiB by which a step of this variant raises the resident set, measured in a fresh process."""
-    command = [sys.executable, __file__, "--memory-of", variant, "--threads", str(args.threads)]
-    command += ["--seed", str(args.seed)]
-    for name, value in asdict(shape).items():
+    command = [sys.executable, __file__, "--memory-of", variant]
+    for name, value in {**asdict(shape), "threads": args.threads, "seed": args.seed}.items():
         command += [f"--{name}", str(value)]
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)

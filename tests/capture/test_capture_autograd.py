@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 from capture_models import (
     ARCHITECTURES,
@@ -72,11 +74,8 @@ def test_one_that_reads_beside_one_that_writes_changes_nothing() -> None:
     data, found = batch(ORDERS["interleaved"]), []
     for watched in (False, True):
         model = lora_model()
-        if watched:
-            watch = DomainCapture(model, Iga(tau=0.0), num_domains=K, only_reads=True)
-            with watch.micro_batch(data["domains"]):
-                run(model, Iga(tau=2.0), data)
-        else:
+        watch = DomainCapture(model, Iga(tau=0.0), num_domains=K, only_reads=True)
+        with watch.micro_batch(data["domains"]) if watched else nullcontext():
             run(model, Iga(tau=2.0), data)
         found.append(gradients(model))
         assert all_train(model)

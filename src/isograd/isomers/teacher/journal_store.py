@@ -203,8 +203,7 @@ def _open(path: Path) -> tuple[sqlite3.Connection, tuple[int, int]]:
     with _told(path):
         db = _connect(os.fspath(path.absolute()))
         try:
-            # Before anything is changed: the file may be another program's. In one transaction: another process may
-            # be making it a journal just now.
+            # Before anything is changed: the file may be another program's.
             with _transaction(db, "BEGIN"):
                 known = _is_journal(path, db)
             if not known:
@@ -250,6 +249,8 @@ def _make(path: Path, db: sqlite3.Connection) -> None:
 
 def _is_journal(path: Path, db: sqlite3.Connection) -> bool:
     """Whether the file is a journal; False for an empty one.
+
+    To be asked within a transaction: another process may be making it a journal just now.
 
     Raises:
         UserError: it is another program's, or a journal of another format.
