@@ -136,6 +136,13 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(make_trainer: MakeTrainer, t
         assert torch.equal(value, resumed[key]), key
 
 
+def test_a_mask_of_ones_with_a_raw_second_moment_is_none_when_gradients_are_clipped(make_trainer: MakeTrainer) -> None:
+    settings = {"method": "iga", "max_steps": 3, "max_grad_norm": 1e-3}
+    params = {"tau": 0.0, "svd": "none"}
+    raw = stepped(make_trainer(method_params={**params, "second_moment": "raw"}, **settings))
+    assert_same(raw, stepped(make_trainer(method_params=params, **settings)), 1e-8)
+
+
 def test_a_raw_second_moment_differs_where_masks_are_constant(make_trainer: MakeTrainer) -> None:
     both = [
         stepped(make_trainer(**EVERY[name], max_steps=3, learning_rate=1e-2))

@@ -43,3 +43,42 @@ def test_without_another_gradient_it_is_adamw(raw: str) -> None:
         for optimizer in optimizers:
             optimizer.step()
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("unequal", [False, True])
+def test_clipping_scales_both_moments(unequal: bool) -> None:
+    """A clipped step is that of gradients which were smaller from the start; where both are equal, AdamW's."""
+    sizes = (3, 2)
+    ours, small, plain = ([nn.Parameter(part.detach().clone()) for part in parameter().split(sizes)] for _ in range(3))
+    optimizers = [RawSecondMomentAdamW(ours, **SETTINGS), RawSecondMomentAdamW(small, **SETTINGS)]
+    optimizers.append(torch.optim.AdamW(plain, **SETTINGS))
+    factors = []
+    for masked, other in zip(gradients(4, seed=4), gradients(4, seed=5), strict=True):
+        raw = other if unequal else masked
+        factors.append(min(1.0, 1.5 / (masked.norm().item() + 1e-6)))
+        for i, (grad, before) in enumerate(zip(masked.split(sizes), raw.split(sizes), strict=True)):
+            ours[i].grad, ours[i].raw_grad, ours[i].masked_norm = grad.clone(), before.clone(), grad.norm()  # type: ignore[attr-defined]
+            small[i].grad, small[i].raw_grad = grad * factors[-1], before * factors[-1]  # type: ignore[attr-defined]
+            plain[i].grad = grad * factors[-1]
+        torch.nn.utils.clip_grad_norm_(ours, 1.5)
+        for optimizer in optimizers:
+            optimizer.step()
+        torch.testing.assert_close(ours, small, rtol=1e-12, atol=1e-14)
+        if not unequal:
+            torch.testing.assert_close(ours, plain, rtol=1e-12, atol=1e-14)
+    assert min(factors) < 0.9
+    assert max(factors) == 1.0
+
+
+def test_gradients_of_zero_are_not_divided_by() -> None:
+    theta = parameter()
+    before = theta.detach().clone()
+    optimizer = RawSecondMomentAdamW([theta], **{**SETTINGS, "weight_decay": 0.0})
+    theta.grad, theta.raw_grad, theta.masked_norm = (  # type: ignore[attr-defined]
+        torch.zeros(5).double(),
+        gradients(1, seed=6)[0],
+        torch.zeros(()).double(),
+    )
+    optimizer.step()
+    assert torch.equal(theta.detach(), before)
+    assert optimizer.state[theta]["exp_avg_sq"].count_nonzero() == 5

@@ -14,6 +14,7 @@ from isograd.capture._layers import Layer, check_layer, find_layers, refuse_half
 from isograd.capture._merging import merging_for
 from isograd.capture._rows import RowPlan, plan_rows, token_segments
 from isograd.capture._sum import ProcessMean
+from isograd.capture._tap import Tap, check_rows
 from isograd.common.errors import UserError
 from isograd.gradients import GlobalMethod, LocalMethod, LowRank, State, retract
 
@@ -177,7 +178,8 @@ class DomainCapture:
         """Set ``.grad`` of every LoRA A and B to the method's gradient, whatever it held, and clear.
 
         A layer that took no part in the window gets None, as from autograd. Where the method keeps Adam's second
-        moment raw, what autograd accumulated is kept as ``.raw_grad``. Where the method retracts, the step is taken
+        moment raw, what autograd accumulated is kept as ``.raw_grad``, and the norm of ``.grad``, by which its
+        clipping can be told, as ``.masked_norm``. Where the method retracts, the step is taken
         here and now, ``s B A <- best rank-r approximation of (s B A - learning_rate * direction)``, and every
         ``.grad`` is None: gradient clipping and the optimizer, with its weight decay, have nothing to act on.
 
@@ -203,9 +205,11 @@ class DomainCapture:
                 update = None
             for index, factor in enumerate((layer.A, layer.B)):
                 if factor.requires_grad:
-                    if self._keeps_raw:
-                        factor.raw_grad = factor.grad  # type: ignore[attr-defined]
+                    raw = factor.grad
                     factor.grad = None if update is None else update[index].to(factor.dtype)
+                    if self._keeps_raw and factor.grad is not None:
+                        factor.raw_grad = raw  # type: ignore[attr-defined]
+                        factor.masked_norm = torch.linalg.vector_norm(factor.grad)  # type: ignore[attr-defined]
         updates.clear()
 
     def remove(self) -> None:
@@ -255,8 +259,8 @@ class DomainCapture:
             if plan is None:
                 return None
             x = args[0] if args else kwargs["x"]
-            _check_rows(layer, plan, x, output)
-            return _Tap.apply(output, x, layer.A, layer.B, self, layer, plan)
+            check_rows(layer, plan, x, output)
+            return Tap.apply(output, x, layer.A, layer.B, self._record, layer, plan)
 
         return forward_hook
 
@@ -283,36 +287,3 @@ def _retract(layer: Layer, direction: LowRank, learning_rate: float) -> None:
     new_A, new_B = retract(A, B, step, A.shape[0])
     layer.A.copy_(new_A)
     layer.B.copy_(new_B)
-
-
-class _Tap(torch.autograd.Function):
-    """The identity on a layer's output, which sees the layer's input and its output's gradient in the backward pass.
-
-    An autograd node, not a tensor hook: a hook's closure would keep x alive and defeat checkpointing, a saved tensor
-    is recomputed with the rest. A and B are inputs so that there is a backward pass where x needs no gradient, and
-    so that ``DistributedDataParallel`` sees them take part.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, y: Tensor, x: Tensor, _A: Tensor, _B: Tensor, capture: DomainCapture, layer: Layer, plan: RowPlan
-    ) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.capture, ctx.layer, ctx.plan = capture, layer, plan
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (x,) = ctx.saved_tensors
-        ctx.capture._record(ctx.layer, ctx.plan, x, grads[0])
-        return grads[0], *[None] * 6
-
-
-def _check_rows(layer: Layer, plan: RowPlan, x: Any, output: Any) -> None:
-    if not isinstance(output, Tensor) or x.shape[:-1] != output.shape[:-1]:
-        raise UserError(f"layer {layer.name}: does not map rows to rows; leave it out of target_modules")
-    if x.dim() < 2 or x.shape[0] != plan.rows:
-        raise UserError(
-            f"layer {layer.name}: its input of shape {tuple(x.shape)} does not begin with the {plan.rows} rows of the "
-            "batch (packed, flattened or routed tokens); turn packing off, or leave the layer out of target_modules"
-        )

@@ -20,7 +20,9 @@ class RawSecondMomentAdamW(torch.optim.Optimizer):
         m <- b1 m + (1 - b1) grad          v <- b2 v + (1 - b2) raw_grad^2
         theta <- (1 - lr wd) theta - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
 
-    A parameter without ``raw_grad`` uses its gradient for both, which is AdamW. Gradient clipping sees ``grad`` only.
+    A parameter without ``raw_grad`` uses its gradient for both, which is AdamW. Gradient clipping goes by the norm of
+    ``grad`` and scales ``raw_grad`` alike, which needs ``parameter.masked_norm``, the norm of ``grad`` before it: a
+    clipped step is the step of gradients that many times smaller, as it is in AdamW.
 
     Args:
         params: as for ``torch.optim.AdamW``.
@@ -47,13 +49,28 @@ class RawSecondMomentAdamW(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        kept = self._kept_by_clipping()
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._step(parameter, group)
+                    self._step(parameter, group, kept)
         return loss
 
-    def _step(self, parameter: Tensor, group: dict[str, Any]) -> None:
+    def _kept_by_clipping(self) -> Tensor | float:
+        """The factor by which ``grad`` was scaled since it was written."""
+        written = [
+            parameter
+            for group in self.param_groups
+            for parameter in group["params"]
+            if parameter.grad is not None and hasattr(parameter, "masked_norm")
+        ]
+        if not written:
+            return 1.0
+        now = torch.stack([torch.linalg.vector_norm(parameter.grad) for parameter in written]).norm()
+        before = torch.stack([parameter.masked_norm for parameter in written]).norm()
+        return torch.where(before > 0, now / before, 1.0)
+
+    def _step(self, parameter: Tensor, group: dict[str, Any], kept: Tensor | float) -> None:
         grad = parameter.grad
         assert grad is not None
         raw = getattr(parameter, "raw_grad", None)
@@ -64,7 +81,7 @@ class RawSecondMomentAdamW(torch.optim.Optimizer):
             state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
         state["step"] += 1
         state["exp_avg"].lerp_(grad, 1 - first)
-        squared = grad if raw is None else raw
+        squared = grad if raw is None else raw * kept
         state["exp_avg_sq"].mul_(second).addcmul_(squared, squared, value=1 - second)
         corrected_root = (state["exp_avg_sq"] / (1 - second ** state["step"])).sqrt_().add_(group["eps"])
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
