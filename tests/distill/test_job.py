@@ -68,6 +68,7 @@ def test_a_run_folder(tmp_path: Path, content: dict[str, Any], tiny_model: Path)
     assert record["label"] == "iga+consistency"
     assert record["steps"] == 12
     assert record["versions"]["trl"]
+    assert record["machine"]["processor"]
     lines = [json.loads(line) for line in (output / "training.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [2, 4, 6, 8, 10, 12]
     assert {"loss", "loss/law", "consistency", "grad_norm"} <= lines[0].keys()

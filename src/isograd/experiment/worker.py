@@ -29,7 +29,7 @@ from isograd.distill.run_config import DistillConfig
 from isograd.experiment.measure import evaluate_run, resolve_model
 from isograd.reinforce.job import run_reinforce
 from isograd.reinforce.run_config import ReinforceConfig
-from isograd.runs.folder import RUN_FORMAT, describe_environment
+from isograd.runs.folder import RUN_FORMAT, describe_environment, source_hash
 
 __all__ = ["FORKS", "STOPPED", "Job", "run_job"]
 
@@ -130,6 +130,8 @@ def main() -> int:
 def _load(job: Job) -> None:
     """Import what the job needs, which takes seconds, before the fork: the next jobs need it too."""
     reinforces = isinstance(job.config, ReinforceConfig)
+    # Of what is loaded: files may change before a later fork asks.
+    source_hash()
     # What fails here fails in the job again, and is told there.
     with contextlib.suppress(Exception):
         importlib.import_module("isograd.reinforce.trainer" if reinforces else "isograd.distill.trainer")

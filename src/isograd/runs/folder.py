@@ -16,7 +16,7 @@ from isograd.common.errors import UserError
 from isograd.common.files import read_json, write_json
 from isograd.runs.config import RunConfig
 
-__all__ = ["RUN_FORMAT", "Outcome", "Progress", "describe_environment", "has_trained", "run_in_folder"]
+__all__ = ["RUN_FORMAT", "Outcome", "Progress", "describe_environment", "has_trained", "run_in_folder", "source_hash"]
 
 RUN_FORMAT = 1
 PACKAGES = ("isograd", "torch", "transformers", "trl", "peft", "accelerate", "datasets")
@@ -36,6 +36,16 @@ def source_hash() -> str:
     return told.hexdigest()[:12]
 
 
+def processor() -> str:
+    """The processor's model where the system tells it, else its architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
+
+
 def describe_environment() -> dict[str, Any]:
     """``versions`` of the packages that decide a run's result, and the ``machine`` it ran on."""
     import torch
@@ -44,7 +54,7 @@ def describe_environment() -> dict[str, Any]:
         "versions": {package: version(package) for package in PACKAGES} | {"isograd source": source_hash()},
         "machine": {
             "platform": platform.platform(),
-            "processor": platform.machine(),
+            "processor": processor(),
             "cores": os.cpu_count(),
             "python": platform.python_version(),
             "device": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu",
