@@ -44,7 +44,8 @@ def load_tune(path: Path) -> TuneConfig:
     """Read and check what tuning needs of a comparison's file.
 
     Fields of the comparison alone (``splits``, ``baseline``, ``tuned``, and what ``generator`` says of evaluation sets)
-    are left out before anything looks at them: their files need not exist and are not opened.
+    are left out before anything looks at them, and their files need not exist. Of those that do, where the training
+    data is one's own, the hash is taken, so that a copy of a test split is refused; nothing else is read of them.
 
     Args:
         path: a YAML file.
