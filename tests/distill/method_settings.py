@@ -18,14 +18,19 @@ ANYWHERE: dict[str, Settings] = {
     "and_mask": {"method": "and_mask", "method_params": {"tau": 0.7}},
     "and_mask, factors": {"method": "and_mask", "method_params": {"space": "factor"}},
     "sand_mask": {"method": "sand_mask", "method_params": {"tau": 0.3}},
+    "sand_mask, factors": {"method": "sand_mask", "method_params": {"space": "factor", "tau": 0.3}},
     "pcgrad": {"method": "pcgrad"},
     "mgda": {"method": "mgda"},
     "cagrad": {"method": "cagrad"},
     "torchjd": {"method": "torchjd"},
     "iga": {"method": "iga", "method_params": {"tau": 3.0, **EXACT}},
+    "iga, randomized": {"method": "iga", "method_params": {"tau": 3.0}},
     "iga, factors": {"method": "iga", "method_params": {"space": "factor", "tau": 3.0}},
     "iga, running": {"method": "iga", "method_params": {"variance": "running", **EXACT}},
     "iga, layer mean": {"method": "iga", "method_params": {"normalization": "layer_mean", **EXACT}},
+    "iga, mean squared": {"method": "iga", "method_params": {"normalization": "mean_squared", **EXACT}},
+    "iga, variance as it is": {"method": "iga", "method_params": {"normalization": "none", **EXACT}},
+    "iga, input": {"method": "iga", "method_params": {"basis": "input", **EXACT}},
     "iga, singular": {"method": "iga", "method_params": {"basis": "singular", **EXACT}},
     "iga, tangent": {"method": "iga", "method_params": {"projection": "tangent", **EXACT}},
     "iga, raw second moment": {
@@ -36,6 +41,8 @@ ANYWHERE: dict[str, Settings] = {
     "iga, shuffled": {"method": "iga", "method_params": {"shuffled": True, **EXACT}},
     "iga, retraction": {"method": "iga", "method_params": {"projection": "retraction", **EXACT}, "learning_rate": 1.0},
     "erm and consistency": {"method": "erm", "consistency": "js"},
+    "erm and kl": {"method": "erm", "consistency": "kl", "consistency_at": "steps"},
+    "erm and hidden states": {"method": "erm", "consistency": "hidden_cosine", "consistency_at": "all"},
     "iga and consistency": {"method": "iga", "method_params": EXACT, "consistency": "logit_variance"},
 }
 """Methods that accumulate, and that train in several processes."""
@@ -53,5 +60,5 @@ SEVERAL_PROCESSES: dict[str, Settings] = {
 
 EVERY: dict[str, Settings] = {**SEVERAL_PROCESSES, **ONE_BATCH}
 
-A_FEW = ("erm", "vrex", "sand_mask", "pcgrad", "iga", "iga, running", "iga, factors", "fish")
+A_FEW = ("erm", "vrex", "sand_mask", "pcgrad", "iga", "iga, randomized", "iga, running", "iga, factors", "fish")
 """One of each way through the trainer that several processes share."""

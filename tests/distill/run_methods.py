@@ -94,8 +94,8 @@ def main() -> None:
         except UserError as error:
             (folder / f"{name}.txt").write_text(str(error), encoding="utf-8")
             continue
-        if int(os.environ["RANK"]) == 0:
-            save_file({key: value.contiguous() for key, value in caught.items()}, folder / f"{name}.safetensors")
+        file = folder / f"{name}.{os.environ['RANK']}.safetensors"
+        save_file({key: value.contiguous() for key, value in caught.items()}, file)
 
 
 if __name__ == "__main__":

@@ -91,8 +91,8 @@ class Iga(LocalMethod):
             ours.
 
     Raises:
-        UserError: a parameter is out of its range, two do not go together, or one would do nothing in the form that the others
-            choose (with tau 0, which later steps may raise, none is refused).
+        UserError: a parameter is out of its range, two do not go together, or one would do nothing in the form that the
+            others choose (with tau 0, which later steps may raise, none is refused).
     """
 
     search: ClassVar[Mapping[str, Distribution]] = {"tau": LogUniform(0.1, 30.0)}
