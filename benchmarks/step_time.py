@@ -11,7 +11,7 @@ computes log-probabilities and entropies for every method, ERM too):
 * local and global methods (``and_mask`` ... ``iga_sets``; ``torchjd`` is its UPGrad weighting): the same pass inside
   ``DomainCapture.micro_batch``, then ``write_gradients``;
 * ``fish``: K small forward and backward passes, one after the other;
-* ``consistency_js``, ``consistency_variance``, ``iga_consistency``: ERM or IGA and the term (for IGA that of
+* ``consistency_js`` ... ``consistency_variance``, ``iga_consistency``: ERM or IGA and the term (for IGA that of
   ``consistency_variance``), at one aligned token of each row;
 * ``torchjd_upgrad``, ``torchjd_pcgrad``: torchjd's own engine on the K losses, where it is installed: a Jacobian of K
   rows by K backward passes through one graph (``parallel_chunk_size=1``: the fused head has no vmap), then its
@@ -73,10 +73,15 @@ METHODS: dict[str, Method] = {
     "iga_factor": Iga(space="factor"),
     "iga_running": Iga(variance="running"),
     "iga_singular": Iga(basis="singular"),
+    "iga_input": Iga(basis="input"),
+    "iga_tangent": Iga(projection="tangent"),
+    "iga_raw": Iga(second_moment="raw"),
     "iga_sets": Iga(variance="set"),
 }
 CONSISTENCY = {
     "consistency_js": ("erm", "js"),
+    "consistency_kl": ("erm", "kl"),
+    "consistency_hidden": ("erm", "hidden_cosine"),
     "consistency_variance": ("erm", "logit_variance"),
     "iga_consistency": ("iga", "logit_variance"),
 }
