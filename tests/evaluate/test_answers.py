@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from isograd.evaluate.accuracy import grade, summarize
 from isograd.evaluate.answers import chain_correct, extract_answer, extract_number, same_number
-from isograd.isomers import FAMILIES, Isomer, IsomerSet, Span, Step, create_isomers
+from isograd.isomers import FAMILIES, Isomer, IsomerSet, ReasoningGraph, Span, Step, create_isomers
 
 # What a model may write, surrogates included, and text that looks like an answer.
 ANYTHING = st.text(st.characters()) | st.lists(
@@ -190,10 +190,29 @@ def graded_half(sets: list[IsomerSet]) -> list[str]:
     return texts
 
 
+def test_summarize_resamples_problems_and_not_their_retellings() -> None:
+    first, second = create_isomers(seed=4, size=2, domains=["law", "science", "cooking"])
+    again = first.model_copy(update={"id": "again"})
+    named = [one.model_copy(update={"id": f"{one.id}-n", "graph": _without_values(one)}) for one in (first, second)]
+    sets = [first, again, second, *named]
+    right = [member.completion for one in (first, again) for member in one.members]
+    summary = summarize(grade(sets, [*right, *[""] * 9]))
+    # Graphs without values name kinds of problems: those sets stand alone.
+    assert (summary["n_sets"], summary["n_graphs"]) == (5, 4)
+    alone = summarize(grade([first, again], right[:3] + [""] * 3))
+    assert (alone["n_sets"], alone["n_graphs"], alone["accuracy"]) == (2, 1, 0.5)
+    assert alone["accuracy_ci"] == [None, None]
+
+
+def _without_values(isomer_set: IsomerSet) -> ReasoningGraph:
+    nodes = tuple(node.model_copy(update={"value": None}) for node in isomer_set.graph.nodes)
+    return isomer_set.graph.model_copy(update={"nodes": nodes})
+
+
 def test_summarize_counts_by_domain_and_resamples_sets() -> None:
     sets = list(create_isomers(seed=4, size=8, domains=["law", "science", "cooking"]))
     summary = summarize(grade(sets, graded_half(sets)))
-    assert (summary["n"], summary["n_sets"]) == (24, 8)
+    assert (summary["n"], summary["n_sets"], summary["n_graphs"]) == (24, 8, 8)
     assert summary["accuracy"] == pytest.approx(1 / 3)
     assert summary["chain_accuracy"] == pytest.approx(2 / 3)
     # Every set has the same share of right members, so whole sets resampled never vary; single members would.

@@ -137,6 +137,7 @@ def metrics(label: str, seed: int) -> dict[str, Any]:
         splits[split] = {
             "n": 256,
             "n_sets": 64,
+            "n_graphs": 8 + seed if split == "cue_reversed" else 64,
             "chance": CHANCE,
             "accuracy": accuracy,
             "accuracy_ci": [max(0.0, accuracy - 0.05), min(1.0, accuracy + 0.04)],
@@ -147,7 +148,7 @@ def metrics(label: str, seed: int) -> dict[str, Any]:
             },
         }
     lcs = {"mean": {"within": within, "between": between}, "last": {"within": within / 30, "between": between / 4}}
-    return {"format": 2, "splits": splits, "lcs": {"layer": "penultimate", "n_sets": 64, **lcs}}
+    return {"format": 3, "splits": splits, "lcs": {"layer": "penultimate", "n_sets": 64, **lcs}}
 
 
 def training_rows(label: str, seed: int) -> list[dict[str, Any]]:

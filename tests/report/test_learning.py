@@ -26,7 +26,7 @@ REWARDS = [0.1, 0.2, 0.6, 0.7, 0.8, 0.9, 0.9, 0.8, 1.0, 1.0]
 def run(rows: list[dict[str, float]], **fields: Any) -> Run:
     base = {"format": 1, "name": "a", "label": "GRPO", "seed": 0, "status": "finished"}
     return Run.model_validate({**base, **fields}).model_copy(
-        update={"training": tuple(rows), "metrics": _Metrics(format=2, splits={})}
+        update={"training": tuple(rows), "metrics": _Metrics(format=3, splits={})}
     )
 
 

@@ -192,7 +192,7 @@ def test_scores_alone_are_enough(make_run, tmp_path) -> None:
     folder = make_run("ERM")
     (folder / "training.jsonl").unlink()
     (folder / "examples.jsonl").unlink()
-    (folder / "metrics.json").write_text('{"format": 2, "splits": {"id": {"n": 8, "accuracy": 0.5}}}')
+    (folder / "metrics.json").write_text('{"format": 3, "splits": {"id": {"n": 8, "accuracy": 0.5}}}')
     page = Page(build_report([folder], tmp_path / "report.html").read_text(encoding="utf-8"))
     assert page.figures == ["Accuracy, in distribution: ERM 50%."]
     assert save_picture([folder], tmp_path / "picture.png").stat().st_size > 1000

@@ -40,7 +40,7 @@ def test_only_run_json_is_needed(make_run) -> None:
 )
 def test_trouble_is_said_and_stale_scores_are_not_used(make_run, changes, words) -> None:
     folder = make_run(**changes)
-    (folder / "metrics.json").write_text(json.dumps({"format": 2, "splits": {"id": {"n": 1, "accuracy": 1.0}}}))
+    (folder / "metrics.json").write_text(json.dumps({"format": 3, "splits": {"id": {"n": 1, "accuracy": 1.0}}}))
     run = read_run(folder)
     assert run.trouble is not None
     assert run.trouble.startswith(words)
@@ -97,9 +97,9 @@ def test_text_that_no_page_can_hold_is_replaced(make_run) -> None:
         ("run.json", '{"format": 2}', r"run\.json: format: Input should be 1"),
         ("run.json", '{"format": 1, "name": "a", "label": " ", "seed": 0, "status": "finished"}', "label: String"),
         ("run.json", '{"format": 1, "name": "a", "label": "a", "seed": 0, "status": "done"}', "status: Input"),
-        ("metrics.json", '{"format": 2}', r"metrics\.json: splits: Field required"),
-        ("metrics.json", '{"format": 2, "splits": {"id": {"n": 1, "accuracy": 91}}}', r"splits\.id\.accuracy: .*less"),
-        ("metrics.json", '{"format": 2, "splits": {"id": {"n": 1, "accuracy": 1, "chance": 2}}}', r"chance: .*less"),
+        ("metrics.json", '{"format": 3}', r"metrics\.json: splits: Field required"),
+        ("metrics.json", '{"format": 3, "splits": {"id": {"n": 1, "accuracy": 91}}}', r"splits\.id\.accuracy: .*less"),
+        ("metrics.json", '{"format": 3, "splits": {"id": {"n": 1, "accuracy": 1, "chance": 2}}}', r"chance: .*less"),
         ("training.jsonl", '{"loss": 1}\n', r"training\.jsonl:1: no 'step' number"),
         ("examples.jsonl", '{"set_id": "a"}\n', r"examples\.jsonl:1: domain: Field required"),
         ("examples.jsonl", "3\n", r"examples\.jsonl:1: holds int"),

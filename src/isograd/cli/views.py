@@ -139,11 +139,12 @@ def verification_view(summary: Verification) -> RenderableType:
 
 def metrics_view(metrics: Mapping[str, Any]) -> RenderableType:
     """Accuracies with intervals, by split, and the LCS."""
-    table = Table(title="Accuracy with 95% intervals (sets resampled)")
-    for title in ("split", "completions", "accuracy", "chain accuracy"):
+    table = Table(title="Accuracy with 95% intervals (reasoning graphs resampled)")
+    for title in ("split", "completions", "different problems", "accuracy", "chain accuracy"):
         table.add_column(title, justify="left" if title == "split" else "right")
     for name, split in metrics["splits"].items():
-        table.add_row(Text(name), str(split["n"]), _interval(split, "accuracy"), _interval(split, "chain_accuracy"))
+        counts = str(split["n"]), str(split["n_graphs"])
+        table.add_row(Text(name), *counts, _interval(split, "accuracy"), _interval(split, "chain_accuracy"))
     scores = Table(title=f"Logical Consistency Score on {metrics['lcs']['split']} (cosine distance, lower is closer)")
     for title in ("pooling", "within sets", "between sets"):
         scores.add_column(title, justify="left" if title == "pooling" else "right")

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from isograd.evaluate.probe import probe_student
     from isograd.evaluate.suite import evaluate_student, load_student
 
-METRICS_FORMAT = 2
+METRICS_FORMAT = 3
 """Of ``metrics.json``; a run whose measurements are in another one is measured again."""
 
 __all__ = ["evaluate_student", "load_student", "probe_student"]

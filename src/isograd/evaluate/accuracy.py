@@ -10,15 +10,21 @@ from typing import Any
 from isograd.evaluate.answers import chain_correct, extract_answer
 from isograd.evaluate.statistics import bootstrap_interval
 from isograd.isomers import Isomer, IsomerSet
+from isograd.isomers.verify.leakage import graph_key
 
 __all__ = ["Graded", "grade", "summarize"]
 
 
 @dataclass(frozen=True)
 class Graded:
-    """One completion and what it is worth; ``labels`` are the possible answers, none where the set does not say."""
+    """One completion and what it is worth.
+
+    ``graph`` is equal where reasoning graphs with their values are; ``labels`` are the possible answers, none where the
+    set does not say.
+    """
 
     set_id: str
+    graph: str
     labels: tuple[str, ...]
     member: Isomer
     completion: str
@@ -47,11 +53,14 @@ def grade(sets: Sequence[IsomerSet], completions: Sequence[str]) -> list[Graded]
     """Grade one completion for each member, in the order of the sets."""
     members = [(isomer_set, member) for isomer_set in sets for member in isomer_set.members]
     graded = []
+    # A graph without values names a kind of problem, which many share.
+    graphs = {isomer_set.id: graph_key(isomer_set.graph) or isomer_set.id for isomer_set in sets}
     for (isomer_set, member), completion in zip(members, completions, strict=True):
         predicted = extract_answer(completion)
         graded.append(
             Graded(
                 set_id=isomer_set.id,
+                graph=graphs[isomer_set.id],
                 labels=isomer_set.labels,
                 member=member,
                 completion=completion,
@@ -64,16 +73,25 @@ def grade(sets: Sequence[IsomerSet], completions: Sequence[str]) -> list[Graded]
 
 
 def summarize(graded: Sequence[Graded]) -> dict[str, Any]:
-    """Accuracies with 95% intervals; sets are resampled, because the members of a set share a problem.
+    """Accuracies with 95% intervals; reasoning graphs are resampled.
+
+    The members of a set share one, and small logics have so few that sets share them too: such sets are the same
+    problem in other words.
 
     Returns:
-        ``n``, ``n_sets``, ``chance``, ``accuracy``, ``accuracy_ci``, ``chain_accuracy``, ``chain_accuracy_ci`` and, by
-        domain, ``n``, ``accuracy`` and ``chain_accuracy``; all accuracies as fractions. ``chance`` is the accuracy of
-        guessing among a set's labels, averaged over members; ``None`` where a set has none. The bounds of an interval
-        are ``None`` where there is only one set: nothing was repeated, and JSON has no NaN.
+        ``n``, ``n_sets``, ``n_graphs`` (different ones), ``chance``, ``accuracy``, ``accuracy_ci``, ``chain_accuracy``,
+        ``chain_accuracy_ci`` and, by domain, ``n``, ``accuracy`` and ``chain_accuracy``; all accuracies as fractions.
+        ``chance`` is the accuracy of guessing among a set's labels, averaged over members; ``None`` where a set has
+        none. The bounds of an interval are ``None`` where there is only one graph: nothing was repeated, and JSON has
+        no NaN.
     """
-    clusters = [item.set_id for item in graded]
-    result: dict[str, Any] = {"n": len(graded), "n_sets": len(set(clusters)), "chance": _chance(graded)}
+    clusters = [item.graph for item in graded]
+    result: dict[str, Any] = {
+        "n": len(graded),
+        "n_sets": len({item.set_id for item in graded}),
+        "n_graphs": len(set(clusters)),
+        "chance": _chance(graded),
+    }
     for name, values in (
         ("accuracy", [float(item.correct) for item in graded]),
         ("chain_accuracy", [float(item.chain_correct) for item in graded]),

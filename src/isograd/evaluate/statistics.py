@@ -1,7 +1,7 @@
 """Intervals that do not claim more than the data: cluster bootstrap, paired differences, Wilson.
 
 The members of one isomer set share a reasoning graph, so their answers stand or fall together. Treating them as
-independent makes intervals too narrow; the bootstrap here resamples whole clusters (sets, or seeds) instead.
+independent makes intervals too narrow; the bootstrap here resamples whole clusters (graphs, or seeds) instead.
 """
 
 from __future__ import annotations

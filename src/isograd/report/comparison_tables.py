@@ -14,7 +14,7 @@ from rich.text import Text
 from isograd.report.comparison import Group, Metric
 from isograd.report.learning import SMOOTHED
 from isograd.report.summary import Cell, Method, chance_level
-from isograd.report.words import collapses, shorten
+from isograd.report.words import collapses, repeated_problems, shorten
 
 __all__ = ["TextTable", "cost_table", "failures", "group_tables", "learning_table", "rich_view", "run_count"]
 
@@ -37,8 +37,10 @@ class TextTable:
 def group_tables(group: Group) -> list[TextTable]:
     """Accuracy, chain accuracy, their paired differences, the LCS and the cost."""
     base = group.baseline.label
-    chance = chance_level(group.methods, [metric.key.partition("/")[2] for metric in group.accuracies()])
+    splits = [metric.key.partition("/")[2] for metric in group.accuracies()]
+    chance = chance_level(group.methods, splits)
     guess = "" if chance is None else f" Guessing gives {_plain(chance)}."
+    repeated = "".join(f" {sentence}" for sentence in repeated_problems(group.methods, splits))
     same = f"Minus {base} on the same seeds: mean [95% bootstrap interval]; of how many seeds, where not all have both."
     tells = f" An interval that holds zero does not tell the two apart.{_NARROW}"
     between = " A low distance within sets says something only beside accuracy and beside the one between sets."
@@ -53,7 +55,7 @@ def group_tables(group: Group) -> list[TextTable]:
         _table(
             "accuracy",
             "Accuracy",
-            f"Mean ± standard deviation [95% bootstrap interval] over seeds.{guess}{_NARROW}",
+            f"Mean ± standard deviation [95% bootstrap interval] over seeds.{guess}{repeated}{_NARROW}",
             group,
             _means,
         ),

@@ -44,6 +44,7 @@ class SplitScore(Record):
 
     n: int
     n_sets: int | None = None
+    n_graphs: int | None = None
     chance: MaybeRate = None
     accuracy: Rate
     accuracy_ci: Interval = None
@@ -90,7 +91,7 @@ class _Lcs(_Poolings):
 
 
 class _Metrics(Record):
-    format: Literal[2]
+    format: Literal[3]
     splits: dict[str, SplitScore]
     lcs: _Lcs = _Lcs()
 

@@ -56,7 +56,7 @@ class Cell:
     """One number of one method: the mean over ``n`` seeds, its spread, and a 95% interval.
 
     With two seeds or more, ``sd`` is their sample standard deviation and the interval is a bootstrap over seeds.
-    With one seed there is no ``sd``, and the interval is the run's own (over isomer sets), if it has one.
+    With one seed there is no ``sd``, and the interval is the run's own (over reasoning graphs), if it has one.
     """
 
     mean: float

@@ -93,6 +93,19 @@ def guessing(methods: Sequence[Method], splits: Sequence[str]) -> list[str]:
     return [] if chance is None else [f"Guessing gives {percent(chance)}."]
 
 
+def repeated_problems(methods: Sequence[Method], splits: Sequence[str]) -> list[str]:
+    """One sentence on how many different problems stand behind the splits in which sets share them."""
+    told = []
+    for split in splits:
+        scores = [run.splits[split] for method in methods for run in method.scored if split in run.splits]
+        counts = [(score.n_graphs, score.n_sets) for score in scores if score.n_graphs and score.n_sets]
+        if any(graphs < sets for graphs, sets in counts):
+            low, high = min(graphs for graphs, _ in counts), max(graphs for graphs, _ in counts)
+            sets = max(sets for _, sets in counts)
+            told.append(f"{describe_split(split).title} {low if low == high else f'{low} to {high}'} of {sets} sets")
+    return [f"Different problems, others being the same in other words: {', '.join(told)}."] if told else []
+
+
 def few_seeds(methods: Sequence[Method]) -> list[str]:
     """A sentence on too few seeds for a claim; none where there are enough."""
     seeds = [len(method.scored) for method in methods if not method.base and method.scored]

@@ -241,7 +241,7 @@ def _results(metrics: Mapping[str, Any] | None) -> str:
         if pooling in lcs
     ]
     return (
-        f"Greedy answers; 95% intervals, isomer sets resampled.\n\n{told}\n"
+        f"Greedy answers; 95% intervals, reasoning graphs resampled.\n\n{told}\n"
         f"Cosine distances of states at the penultimate layer on {as_text(lcs['split'])} (within sets: the Logical "
         f"Consistency Score):\n\n{_table(('pooling', 'within sets', 'between sets'), distances)}"
     )
