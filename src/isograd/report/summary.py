@@ -43,7 +43,7 @@ class SplitName(NamedTuple):
 
 SPLITS = {
     "id": SplitName("in distribution", "training domains, cue as in training"),
-    "ood_domain": SplitName("unseen domains", "domains never trained on"),
+    "ood_domain": SplitName("unseen domains", "domains never fine-tuned on"),
     "cue_random": SplitName("cue random", "the cue carries no information"),
     "cue_reversed": SplitName("cue reversed", "the cue points to a wrong answer"),
     "ood_template": SplitName("held-out sentences", "sentence templates never trained on"),
