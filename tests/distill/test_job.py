@@ -20,6 +20,7 @@ from transformers import AutoModelForCausalLM
 from isograd.common.errors import UserError
 from isograd.distill.job import run_distill
 from isograd.distill.run_config import load_config, parse_config
+from isograd.experiment.lock import output_lock
 from isograd.isomers import IsomerSet, save_isomers
 from isograd.runs.callbacks import last_checkpoint
 
@@ -242,7 +243,7 @@ def test_numbers_that_yaml_reads_as_text(tmp_path: Path, content: dict[str, Any]
     assert load_config(config, ["training.learning_rate=1e-3"]).training["learning_rate"] == 1e-3
 
 
-@pytest.mark.parametrize("name", ["output_dir", "seed", "resume_from_checkpoint", "eval_strategy"])
+@pytest.mark.parametrize("name", ["output_dir", "seed", "resume_from_checkpoint", "eval_strategy", "save_only_model"])
 def test_fields_that_the_run_sets_are_refused(content: dict[str, Any], name: str) -> None:
     content["training"][name] = "x"
     with pytest.raises(UserError, match=rf"training\.{name}: the run sets this itself"):
@@ -257,3 +258,53 @@ def test_what_libraries_refuse_is_one_line_too(tmp_path: Path, content: dict[str
 def test_sets_with_one_id_are_refused(tmp_path: Path, content: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="2 isomer sets with the id"):
         run_distill(parse_config({**content, "data": content["data"] * 2}, "test"), tmp_path / "run")
+
+
+def test_a_model_is_told_by_all_of_its_files_and_not_by_their_place(
+    tmp_path: Path, content: dict[str, Any], tiny_model: Path
+) -> None:
+    def digest(folder: Path) -> str:
+        return parse_config({**content, "model": str(folder)}, "test").digest(str(folder))
+
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(tiny_model, copy)
+    assert digest(copy) == digest(tiny_model)
+    assert parse_config({**content, "model": "org/name"}, "test").digest("org/name") != digest(copy)
+    large = copy / "extra.safetensors"
+    seen = set()
+    for place in (None, 0, 2**20, 33 * 2**20 + 5, 40 * 2**20):
+        data = bytearray(40 * 2**20 + 7)
+        if place is not None:
+            data[place] = 1
+        large.write_bytes(data)
+        seen.add(digest(copy))
+    assert len(seen) == 5
+
+
+def test_a_reader_that_has_died_stops_a_run_that_saves(tmp_path: Path, content: dict[str, Any]) -> None:
+    content["training"].update(max_steps=30, save_steps=30)
+
+    def progress(done: int, total: int, loss: float | None) -> None:
+        if done == 4:
+            raise BrokenPipeError
+
+    output = tmp_path / "run"
+    assert run_distill(parse_config(content, "test"), output, progress=progress) == "stopped"
+    assert last_saved(output) == 4
+
+
+def test_one_training_at_a_time_in_a_folder(tmp_path: Path, content: dict[str, Any]) -> None:
+    config, output = tmp_path / "config.yaml", tmp_path / "run"
+    config.write_text(json.dumps(content))
+    with output_lock(output):
+        process = start(config, output)
+        told = process.communicate()[0]
+    assert process.returncode == 2
+    assert "is running here; wait for it or stop it" in told
+    file = tmp_path / "file"
+    file.touch()
+    process = start(config, file)
+    told = process.communicate()[0]
+    assert process.returncode == 2
+    assert "choose another output folder" in told
+    assert "Traceback" not in told

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from isograd.common.errors import UserError
+from isograd.distill.inner_loop import walk_domains
 from isograd.gradients import METHODS
 from isograd.isomers import IsomerSet, to_rows
 from tests.distill.conftest import MakeTrainer, gradients_of_first_step
@@ -53,6 +54,18 @@ def test_accumulation_changes_nothing(make_trainer: MakeTrainer, sets: list[Isom
     whole = measure(make_trainer(data=sets[:4], per_device_train_batch_size=16, **settings))
     parts = measure(make_trainer(data=sets[:4], gradient_accumulation_steps=2, **settings))
     assert_same(whole, parts, TOLERANCES.get(settings["method"], 1e-8))
+
+
+@pytest.mark.parametrize("name", ["erm", "erm, tokens", "vrex", "iga", "erm and consistency"])
+def test_the_logged_loss_is_that_of_the_step_however_it_is_cut(
+    make_trainer: MakeTrainer, sets: list[IsomerSet], name: str
+) -> None:
+    logged = []
+    for cut in ({"per_device_train_batch_size": 16}, {"gradient_accumulation_steps": 2}):
+        trainer = make_trainer(data=sets[:4], **cut, **ANYWHERE[name])
+        trainer.train()
+        logged.append(trainer.state.log_history[0]["loss"])
+    assert logged[0] == pytest.approx(logged[1], rel=1e-5)
 
 
 @pytest.mark.parametrize("settings", named(ONE_BATCH))
@@ -105,6 +118,21 @@ def test_loss_methods_against_autograd_row_by_row(
     # Not closer: the model's norms and TRL's head round to float32.
     assert_same(gradients_of_first_step(trainer), wanted, 5e-6)
     assert trainer.state.log_history[0]["loss"] == pytest.approx(objective.item(), rel=1e-5)
+
+
+def test_a_pass_that_fails_leaves_fish_where_it_began() -> None:
+    weight = torch.nn.Parameter(torch.ones(3))
+
+    def backward(domain: int) -> torch.Tensor:
+        if domain == 2:
+            raise KeyboardInterrupt
+        loss = (weight * (domain + 1)).sum()
+        loss.backward()
+        return loss.detach()
+
+    with pytest.raises(KeyboardInterrupt):
+        walk_domains([weight], [0, 1, 2], backward, 0.5)
+    assert torch.equal(weight.detach(), torch.ones(3))
 
 
 def test_fish_is_the_way_of_its_inner_steps(make_trainer: MakeTrainer, sets: list[IsomerSet]) -> None:

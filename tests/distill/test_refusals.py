@@ -103,3 +103,8 @@ def test_a_row_without_spans(
     rows[3]["spans"] = []
     with pytest.raises(UserError, match="a row has no aligned spans"):
         make_trainer(data=Dataset.from_list(rows), consistency="js")
+
+
+def test_data_that_nothing_prepares_are_refused(make_trainer: MakeTrainer) -> None:
+    with pytest.raises(UserError, match="do not set it in dataset_kwargs"):
+        make_trainer(dataset_kwargs={"skip_prepare_dataset": True})

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
 from isograd.common.errors import UserError
-from isograd.distill.sampler import DomainBatchSampler, IsomerSampler, group_sets
+from isograd.distill import IsomerSFTConfig
+from isograd.distill.sampler import DomainBatchSampler, IsomerSampler, group_sets, train_sampler
 
 
 def test_groups_are_whole_and_in_domain_order() -> None:
@@ -74,3 +78,17 @@ def test_every_batch_holds_every_domain_equally(domains: list[str], per_domain: 
         assert told == sorted("abc" * per_domain)
     big = [row for row in rows if domains[row] == max("abc", key=domains.count)]
     assert len(set(big)) == len(big)
+
+
+@pytest.mark.parametrize("rows", ["sets", "rows"])
+def test_the_order_follows_the_seed_of_the_data_where_there_is_one(rows: str) -> None:
+    columns: dict[str, Any] = {"domain": ["law", "science"] * 20}
+    if rows == "sets":
+        columns["set_id"] = [str(row // 2) for row in range(40)]
+    dataset = Dataset.from_dict(columns)
+
+    def order(seed: int, data_seed: int | None) -> list[int]:
+        args = IsomerSFTConfig("out", seed=seed, data_seed=data_seed, per_device_train_batch_size=4, use_cpu=True)
+        return list(train_sampler(dataset, args, 2))
+
+    assert order(0, None) == order(1, 0) != order(0, 1)

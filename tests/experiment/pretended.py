@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from isograd.common.files import write_json, write_text
+from isograd.evaluate import METRICS_FORMAT
 from isograd.experiment import running
 from isograd.experiment.measure import _digests, resolve_model
 from isograd.experiment.pool import Outcome
@@ -45,5 +46,5 @@ def finish(job: Job) -> Outcome:
     write_json(job.output / "run.json", record)
     splits = {split: {"n": 8, "accuracy": 0.5} for split in job.splits}
     measured = _digests(job.output, job.splits)
-    write_json(job.output / "metrics.json", {"format": 2, "splits": splits, "measured": measured})
+    write_json(job.output / "metrics.json", {"format": METRICS_FORMAT, "splits": splits, "measured": measured})
     return Outcome(job, 0)

@@ -6,11 +6,13 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from isograd.experiment.compare import planned_runs, run_compare
 from isograd.experiment.compare_config import CompareConfig, load_compare
 from isograd.experiment.pool import Outcome
 from isograd.experiment.worker import STOPPED, Job
-from isograd.isomers import create_isomers, load_isomers, save_isomers
+from isograd.isomers import create_isomers, load_isomers, save_isomers, symbolic
 
 TINY: dict[str, Any] = {
     "families": ["arithmetic"],
@@ -254,3 +256,30 @@ def test_ctrl_c_saves_the_current_step(tmp_path: Path) -> None:
 def saved_steps(run: Path) -> list[int]:
     states = (run / "checkpoints").glob("checkpoint-*/trainer_state.json")
     return [int(path.parent.name.rpartition("-")[2]) for path in states]
+
+
+def test_training_data_that_a_changed_domain_would_change_stay(
+    tmp_path: Path, asked: list[tuple[list[Job], int]]
+) -> None:
+    text = (files(symbolic) / "domains" / "law.yaml").read_text()
+    (tmp_path / "ours.yaml").write_text(text)
+    config = write(tmp_path, generator={**TINY["generator"], "domains": ["ours.yaml", "science"], "splits": ["id"]})
+    output = tmp_path / "out"
+    compare(load_compare(config), output)
+    train = output / "data" / "arithmetic" / "train-seed0.jsonl"
+    before = train.read_bytes()
+    run = output / "runs" / "arithmetic" / "erm-seed0" / "run.json"
+    run.parent.mkdir(parents=True)
+    run.write_text("{}")
+    # The same files in another place are the same data.
+    places = [tmp_path / "moved", tmp_path / "changed"]
+    for place, words in zip(places, (text, text.replace("contracts", "leases")), strict=True):
+        place.mkdir()
+        shutil.copy(config, place)
+        (place / "ours.yaml").write_text(words)
+    compare(load_compare(places[0] / "tiny.yaml"), output)
+    config = places[1] / "tiny.yaml"
+    with pytest.raises(UserError, match=r"train-seed0.jsonl: the runs beside it learnt from it.* has changed since"):
+        compare(load_compare(config), output)
+    assert train.read_bytes() == before
+    assert not list(train.parent.glob("new-*"))

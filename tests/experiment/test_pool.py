@@ -115,3 +115,26 @@ def test_an_interruption_while_libraries_are_loaded(
     striker.join()
     assert (outcome.status, outcome.reason) == (STOPPED, "")
     assert not (job.output / "run.json").exists()
+
+
+def test_a_worker_that_says_what_it_should_not_does_no_other_job(
+    make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = []
+
+    class Babbling:
+        lives = True
+
+        def __init__(self, environment: dict[str, str]) -> None:
+            self.environment = environment
+
+        def do(self, *_: Any) -> int:
+            raise ValueError("Expecting value")
+
+        def end(self) -> None:
+            ended.append(self)
+
+    monkeypatch.setattr(pool, "_Worker", Babbling)
+    outcomes = run([make_job("one"), make_job("two")])
+    assert [(outcome.status, outcome.reason) for outcome in outcomes] == [(1, "ValueError: Expecting value")] * 2
+    assert len({*map(id, ended)}) == 2

@@ -15,6 +15,7 @@ from rich.console import Console
 from isograd.common.errors import UserError
 from isograd.common.files import write_json
 from isograd.distill.run_config import DataSource, DistillConfig
+from isograd.evaluate import METRICS_FORMAT
 from isograd.experiment import pool, running
 from isograd.experiment.lock import LOCK_FILE
 from isograd.experiment.measure import resolve_model
@@ -112,7 +113,7 @@ def test_a_run_that_could_not_be_measured_keeps_its_training(
 ) -> None:
     job = make_job()
     record(job, "finished")
-    write_json(job.output / "metrics.json", {"format": 2, "splits": {}, "measured": {"id": "other files"}})
+    write_json(job.output / "metrics.json", {"format": METRICS_FORMAT, "splits": {}, "measured": {"id": "other files"}})
     ends(monkeypatch, 1)
     run([job])
     kept = read_run(job.output)

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from isograd.common.errors import UserError
 from isograd.common.files import write_json
+from isograd.evaluate import METRICS_FORMAT
 from isograd.experiment import data, running
 from isograd.experiment.compare_config import load_compare
 from isograd.experiment.data import TrainingOptions
@@ -79,7 +80,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, scores: dict[str, float | None], *,
         write_json(job.output / "run.json", {**known, "status": "finished", "error": None, "config_hash": digest})
         splits = {split: {"n": 8, "accuracy": score} for split in job.splits}
         measured = _digests(job.output, job.splits)
-        write_json(job.output / "metrics.json", {"format": 2, "splits": splits, "measured": measured})
+        write_json(job.output / "metrics.json", {"format": METRICS_FORMAT, "splits": splits, "measured": measured})
         return Outcome(job, 0)
 
     monkeypatch.setattr(running, "run_jobs", run)

@@ -31,6 +31,7 @@ class DomainCapture:
     kinds, gradient accumulation, and several processes. ::
 
         capture = DomainCapture(model, make_method("iga", tau=1.0), num_domains=4)
+        capture.set_step(step, total)
         with capture.micro_batch(domains):
             loss = torch.stack([loss_of_domain_k ...]).mean()
             loss.backward()
@@ -112,6 +113,8 @@ class DomainCapture:
 
     def set_step(self, step: int, total: int) -> None:
         """Say which optimizer step comes next, for schedules and for the names of random draws.
+
+        Without it the method is as it will be after its schedule, and draws the same at every step.
 
         Args:
             step: optimizer steps taken so far.

@@ -72,11 +72,12 @@ def _named(flags: Mapping[str, Any]) -> list[str]:
 def _train(settings: Any, output: Path, run: Callable[..., str]) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from isograd.experiment.lock import output_lock
     from isograd.experiment.measure import resolve_model
     from isograd.experiment.worker import STOPPED
 
     columns = (TextColumn(settings.label), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}"))
-    with Progress(*columns, TimeRemainingColumn()) as progress:
+    with output_lock(output), Progress(*columns, TimeRemainingColumn()) as progress:
         task = progress.add_task("", total=None, loss="")
         outcome = run(
             settings,

@@ -31,7 +31,8 @@ class IsomerSFTConfig(SFTConfig):
         consistency_ramp: optimizer steps over which its factor then rises, linearly, to lambda.
         log_gradients: at the steps that are logged, also log ``cosine/A/B`` between the gradients of each two domains,
             the share of weights on whose sign they conflict, and the mean of the mask, by layer too. For LoRA models;
-            not with Fish, which visits the domains one by one.
+            not with Fish, which visits the domains one by one. The gradients are of what is minimized, penalties and
+            terms included.
         domain_column: the dataset column that names each row's domain.
     """
 

@@ -33,19 +33,23 @@ def walk_domains(
     start = [parameter.detach().clone() for parameter in parameters]
     met = [torch.zeros_like(before) for before in start]
     losses = []
-    for domain in order:
-        for parameter in parameters:
-            parameter.grad = None
-        losses.append(backward(domain))
+    try:
+        for domain in order:
+            for parameter in parameters:
+                parameter.grad = None
+            losses.append(backward(domain))
+            with torch.no_grad():
+                for parameter, total in zip(parameters, met, strict=True):
+                    if parameter.grad is not None:
+                        total.add_(parameter.grad)
+                        parameter.add_(parameter.grad, alpha=-step_size)
+    finally:
+        # A pass that raises, or Ctrl-C, must not leave the model on the way.
         with torch.no_grad():
-            for parameter, total in zip(parameters, met, strict=True):
-                if parameter.grad is not None:
-                    total.add_(parameter.grad)
-                    parameter.add_(parameter.grad, alpha=-step_size)
-    with torch.no_grad():
-        for parameter, before, total in zip(parameters, start, met, strict=True):
-            parameter.grad = total.div_(len(order))
-            parameter.copy_(before)
+            for parameter, before in zip(parameters, start, strict=True):
+                parameter.copy_(before)
+    for parameter, total in zip(parameters, met, strict=True):
+        parameter.grad = total.div_(len(order))
     return torch.stack(losses).mean()
 
 

@@ -132,6 +132,10 @@ def refuse_inexact(args: Any, others: dict[str, Any]) -> None:
     for name in ("packing", "padding_free", "eval_packing"):
         if getattr(args, name):
             raise UserError(f"{name} mixes rows of different domains in one sequence; set {name} to false")
+    if isinstance(args.dataset_kwargs, dict) and args.dataset_kwargs.get("skip_prepare_dataset"):
+        raise UserError(
+            "skip_prepare_dataset would leave out which row is of which domain; do not set it in dataset_kwargs"
+        )
     if args.train_sampling_strategy not in ("random", "sequential"):
         raise UserError(
             f"train_sampling_strategy {args.train_sampling_strategy!r} would tear sets apart; "

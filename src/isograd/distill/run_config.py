@@ -67,9 +67,10 @@ class DistillConfig(RunConfig):
             16 hexadecimal digits.
         """
         content = self.model_dump(mode="json")
-        content["weights"] = weight_files(model_path)
+        if weights := weight_files(model_path):
+            # What a model holds counts, not where it lies.
+            content["model"] = weights
         for source in content["data"]:
-            # What a file holds counts, not where it lies.
             del source["path"]
         content["files"] = [file_hash(source.path) for source in self.data]
         return digest_of(content)

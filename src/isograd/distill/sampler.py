@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch.utils.data import Sampler
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from isograd.common.errors import UserError
 from isograd.common.seeding import named_random
 
-__all__ = ["DomainBatchSampler", "IsomerSampler", "group_sets", "train_sampler"]
+__all__ = ["DomainBatchSampler", "IsomerSampler", "TellEpoch", "group_sets", "train_sampler"]
 
 
 def group_sets(set_ids: Sequence[str], domains: Sequence[str]) -> list[list[int]]:
@@ -126,6 +127,26 @@ class DomainBatchSampler(Sampler[int]):
             yield from order
 
 
+class TellEpoch(TrainerCallback):
+    """Tells a sampler its epoch, which accelerate does not where one is resumed midway by several processes.
+
+    Args:
+        sampler: of the training data.
+    """
+
+    def __init__(self, sampler: IsomerSampler | DomainBatchSampler) -> None:
+        self._sampler = sampler
+
+    def on_epoch_begin(
+        self,
+        args: TrainingArguments,  # noqa: ARG002 - as overridden
+        state: TrainerState,
+        control: TrainerControl,  # noqa: ARG002 - as overridden
+        **_kwargs: Any,
+    ) -> None:
+        self._sampler.set_epoch(int(state.epoch or 0))
+
+
 def train_sampler(dataset: Any, args: Any, num_domains: int) -> IsomerSampler | DomainBatchSampler:
     """The sampler of a dataset of isomer sets, or of rows with a domain each.
 
@@ -138,10 +159,11 @@ def train_sampler(dataset: Any, args: Any, num_domains: int) -> IsomerSampler | 
         UserError: sets that are not whole, too few rows, or a curriculum of rows without sets.
     """
     domains = dataset[args.domain_column]
+    seed = args.seed if args.data_seed is None else args.data_seed
     per_domain = args.per_device_train_batch_size // num_domains
     if "set_id" in dataset.column_names:
         sets = group_sets(dataset["set_id"], domains)
-        return IsomerSampler(sets, per_domain, args.seed, shuffled=args.train_sampling_strategy == "random")
+        return IsomerSampler(sets, per_domain, seed, shuffled=args.train_sampling_strategy == "random")
     if args.train_sampling_strategy != "random":
         raise UserError("train_sampling_strategy 'sequential' is for isomer sets; these rows have no set_id")
-    return DomainBatchSampler(domains, per_domain, args.seed)
+    return DomainBatchSampler(domains, per_domain, seed)

@@ -33,7 +33,7 @@ from isograd.distill.method_state import load_states, save_states
 from isograd.distill.objective import Shares, StepObjective, drawing_again
 from isograd.distill.optimizer import RawSecondMomentAdamW
 from isograd.distill.refusals import refuse_method
-from isograd.distill.sampler import train_sampler
+from isograd.distill.sampler import TellEpoch, train_sampler
 from isograd.distill.supervised_head import score_supervised_only
 from isograd.distill.watch import GradientWatch
 from isograd.gradients import GlobalMethod, InnerLoopMethod, LocalMethod, LossMethod, Method, make_method
@@ -146,7 +146,10 @@ class IsomerSFTTrainer(SFTTrainer):
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Any:  # noqa: ARG002 - as overridden
         # The dataset handed in has lost its set_id and domain columns; the trainer's own still has them.
-        return train_sampler(self.train_dataset, self.args, len(self.domains))
+        sampler = train_sampler(self.train_dataset, self.args, len(self.domains))
+        self.remove_callback(TellEpoch)
+        self.add_callback(TellEpoch(sampler))
+        return sampler
 
     def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device) -> Any:
         batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
@@ -253,7 +256,9 @@ class IsomerSFTTrainer(SFTTrainer):
         return loss
 
     def _watch_now(self) -> GradientWatch | None:
-        return self._watch if (self.state.global_step + 1) % self.state.logging_steps == 0 else None
+        if self._watch is None or (self.state.global_step + 1) % self.state.logging_steps:
+            return None
+        return self._watch
 
     def _method_now(self) -> Method:
         return self.method.at(self.state.global_step, self.state.max_steps)

@@ -70,7 +70,7 @@ class GradientWatch:
         }
         if not states:
             return {}
-        gram = torch.stack([state["gram"] for state in states.values()]).sum(0)
+        gram = torch.stack([state["gram"].cpu() for state in states.values()]).sum(0)
         norms = gram.diagonal().sqrt()
         cosines = (gram / (norms[:, None] * norms)).nan_to_num().tolist()
         values = {

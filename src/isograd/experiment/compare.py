@@ -203,7 +203,7 @@ def _data(config: CompareConfig, output: Path, family: str, seed: int) -> tuple[
     options = trained_on.model_dump(mode="json", exclude={"evaluation_sets", "splits"})
     runs = output / "runs" / (DISTILLED if config.reinforce else family)
     keep_options(folder, runs, options)
-    return write_data(folder, family, seed, config.generator)
+    return write_data(folder, family, seed, config.generator, runs)
 
 
 def _notes(config: CompareConfig, command: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,10 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from isograd.common.errors import UserError
 from isograd.common.files import read_json, write_json
-from isograd.isomers import SPLITS, IsomerDataset, create_isomers, save_isomers
+from isograd.isomers import SPLITS, IsomerDataset, IsomerSet, create_isomers, save_isomers
 from isograd.isomers.symbolic.domains import domain_names, load_domain
+from isograd.runs.config import file_hash
 
-__all__ = ["EVALUATED", "IsomerOptions", "TrainingOptions", "keep_options", "write_data"]
+__all__ = ["EVALUATED", "IsomerOptions", "TrainingOptions", "keep_options", "save_training", "write_data"]
 
 EVALUATED = ("id", "ood_domain", "cue_random", "cue_reversed")
 """The splits that are measured unless others are asked for."""
@@ -141,12 +143,39 @@ def keep_options(folder: Path, runs: Path, options: dict[str, Any]) -> None:
         UserError: there are runs, and their data had other options: these must not be overwritten.
     """
     known = folder / "options.json"
+    if options.get("domains"):
+        # Files of one's own by their names: folders may move. What they hold shows in the data.
+        options = {**options, "domains": [Path(entry).name for entry in options["domains"]]}
     if known.is_file() and read_json(known) != options and any(runs.glob("*/run.json")):
         raise UserError(f"{known}: the runs beside it had other generator options; choose another output folder")
     write_json(known, options)
 
 
-def write_data(folder: Path, family: str, seed: int, options: IsomerOptions) -> tuple[Path, dict[str, Path]]:
+def save_training(sets: Iterable[IsomerSet], path: Path, runs: Path) -> None:
+    """Write a training file, unless runs were trained on other bytes.
+
+    Args:
+        sets: what goes into it.
+        path: the file.
+        runs: that of the run folders that were trained on it.
+
+    Raises:
+        UserError: there are runs, and the file is another one than it would be: the generator or a domain has changed.
+    """
+    new = path.with_name(f"new-{path.name}")
+    save_isomers(sets, new)
+    if path.is_file() and file_hash(path) != file_hash(new) and any(runs.glob("*/run.json")):
+        new.unlink()
+        raise UserError(
+            f"{path}: the runs beside it learnt from it, and the generator or a domain has changed since; choose "
+            "another output folder"
+        )
+    new.replace(path)
+
+
+def write_data(
+    folder: Path, family: str, seed: int, options: IsomerOptions, runs: Path
+) -> tuple[Path, dict[str, Path]]:
     """Write the training file and the evaluation files of a family and seed.
 
     They are made anew each time (it takes a second): the same bytes, unless the generator has changed.
@@ -156,17 +185,18 @@ def write_data(folder: Path, family: str, seed: int, options: IsomerOptions) -> 
         family: the kind of logic.
         seed: of the generator.
         options: what the sets are like.
+        runs: that of the run folders that were trained on them.
 
     Returns:
         The path of the training file, and those of the evaluation files by split.
 
     Raises:
-        UserError: options that do not fit the family.
+        UserError: options that do not fit the family; or as :func:`save_training`.
     """
     train, evaluation = options.train(family, seed), options.evaluation(family, seed)
     path = folder / f"train-seed{seed}.jsonl"
     splits = {split: folder / f"{split}-seed{seed}.jsonl" for split in evaluation}
-    save_isomers(train, path)
+    save_training(train, path, runs)
     for split, sets in evaluation.items():
         save_isomers(sets, splits[split])
     return path, splits

@@ -85,7 +85,7 @@ def demo_data(cue: Literal["none", "member", "set"]) -> IsomerOptions:
 
 
 def _jobs(output: Path, family: str, seed: int) -> list[Job]:
-    train, splits = write_data(output / "data", family, seed, demo_data("member"))
+    train, splits = write_data(output / "data", family, seed, demo_data("member"), output / "runs")
 
     def job(label: str, training: dict[str, Any], *, train_it: bool = True) -> Job:
         config = DistillConfig(name=label, data=[DataSource(path=train)], training=training, seed=seed)

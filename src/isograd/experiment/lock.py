@@ -39,7 +39,7 @@ def output_lock(output: Path) -> Iterator[None]:
         output: the folder; it is made if need be.
 
     Raises:
-        UserError: another process holds it, or workers that outlived theirs.
+        UserError: another process holds it, or workers that outlived theirs; or there can be no such folder.
     """
     folder = output.resolve()
     if sys.platform == "win32" or folder in _held:
@@ -47,8 +47,11 @@ def output_lock(output: Path) -> Iterator[None]:
         return
     import fcntl
 
-    folder.mkdir(parents=True, exist_ok=True)
-    file = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise UserError(f"{output}: {error.strerror or error}; choose another output folder") from None
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -203,6 +203,10 @@ def _run(
         outcome = _outcome(job, worker, lambda message: board.step(number, message))
     except (OSError, ValueError) as error:
         # No room for another process or file, or a last line cut short by a kill: the other runs may still do well.
+        # The worker may be in the middle of it, and what it says next is not for the next job.
+        if worker is not None:
+            worker.end()
+            worker = None
         outcome = Outcome(job, 1, f"{type(error).__name__}: {error}")
     finally:
         workers.put(worker)

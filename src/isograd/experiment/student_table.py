@@ -59,7 +59,7 @@ def _jobs(folder: Path, family: str, model: str, seed: int) -> list[Job]:
     cues: tuple[tuple[str, Literal["member", "none"]], ...] = ((CUED, "member"), (PLAIN, "none"))
     for label, cue in cues:
         name = slug(label)
-        train, splits = write_data(folder / f"data-{name}", family, seed, demo_data(cue))
+        train, splits = write_data(folder / f"data-{name}", family, seed, demo_data(cue), folder)
         training = {**TRAINING, "method": "erm"}
         config = DistillConfig(name=label, model=model, data=[DataSource(path=train)], training=training, seed=seed)
         jobs.append(Job(config=config, output=folder / name, splits=splits))

@@ -168,7 +168,10 @@ def _data(config: TuneConfig, output: Path) -> dict[Place, tuple[Path, Path]]:
         folder = output / "data" / place.group
         if config.families is not None:
             made, sets = config.generator, config.tuning.sets
-            files[place] = write_tuning_data(folder, place.group, place.seed, made, sets=sets, without=place.without)
+            runs = output / "runs" / place.group
+            files[place] = write_tuning_data(
+                folder, place.group, place.seed, made, sets=sets, without=place.without, runs=runs
+            )
         elif config.train is not None and config.tuning.validation is not None:
             files[place] = split_own(config.train, config.tuning.validation, folder, place.without)
         else:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from isograd.common.errors import UserError
-from isograd.experiment.data import TrainingOptions
+from isograd.experiment.data import TrainingOptions, save_training
 from isograd.experiment.running import slug
 from isograd.isomers import IsomerSet, iter_isomers, save_isomers
 
@@ -14,7 +14,7 @@ __all__ = ["split_own", "write_tuning_data"]
 
 
 def write_tuning_data(
-    folder: Path, family: str, seed: int, options: TrainingOptions, *, sets: int, without: str | None
+    folder: Path, family: str, seed: int, options: TrainingOptions, *, sets: int, without: str | None, runs: Path
 ) -> tuple[Path, Path]:
     """Make and write the training and the validation file of a family, seed and fold.
 
@@ -27,15 +27,16 @@ def write_tuning_data(
         options: what the sets are like.
         sets: how many validation sets.
         without: the domain that is left out of training and alone tells the validation sets; None: all tell both.
+        runs: that of the run folders that were trained on them.
 
     Returns:
         The paths of both.
 
     Raises:
-        UserError: options that do not fit the family.
+        UserError: options that do not fit the family; or as :func:`~isograd.experiment.data.save_training`.
     """
     train, validation = _paths(folder, f"seed{seed}", without)
-    save_isomers(options.train(family, seed, without=without), train)
+    save_training(options.train(family, seed, without=without), train, runs)
     save_isomers(options.validation(family, seed, sets, only=without), validation)
     return train, validation
 

@@ -63,12 +63,8 @@ def run_job(job: Job, report: IO[str]) -> int:
     """Train (or resume) and measure; returns the exit status."""
 
     def tell(phase: str, done: int, total: int, loss: float | None = None) -> None:
-        try:
-            report.write(json.dumps({"phase": phase, "done": done, "total": total, "loss": loss}) + "\n")
-            report.flush()
-        except BrokenPipeError:
-            # The parent has died: stop as if it had been told to, and leave the run to be resumed.
-            raise KeyboardInterrupt from None
+        report.write(json.dumps({"phase": phase, "done": done, "total": total, "loss": loss}) + "\n")
+        report.flush()
 
     if job.train:
         path = resolve_model(job.config.model)
@@ -152,7 +148,8 @@ def _work(job: Job, report: IO[str]) -> int:
     except UserError as error:
         report.write(json.dumps({"phase": "error", "message": str(error)}) + "\n")
         return 2
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, BrokenPipeError):
+        # Or the parent has died, while this was measured.
         return STOPPED
     finally:
         # What is told to a parent that has died has no reader.

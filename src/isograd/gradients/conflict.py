@@ -89,17 +89,18 @@ def input_mask(parts: Moments, tau: float, damping: float) -> Float[Tensor, "n n
         tau: strength.
         damping: added to the diagonal of T, in parts of its mean: where no domain has a gradient, nothing disagrees.
     """
-    T = parts.mean_square
+    # In double precision: with fewer tokens than inputs T is all but singular.
+    T, kind = parts.mean_square.double(), parts.mean_square.dtype
     if not torch.isfinite(T).all():
         # Factorizations refuse it; a gradient that is no number must stay visible.
-        return torch.full_like(T, torch.nan)
+        return torch.full_like(T, torch.nan, dtype=kind)
     n = T.shape[0]
     floor = (damping * T.diagonal().mean()).clamp(min=torch.finfo(T.dtype).tiny)
     damped = T + floor * torch.eye(n, dtype=T.dtype, device=T.device)
     L = torch.linalg.cholesky(damped)
-    half = torch.linalg.solve_triangular(L, T - parts.squared_mean, upper=False)
+    half = torch.linalg.solve_triangular(L, T - parts.squared_mean.double(), upper=False)
     share = torch.linalg.solve_triangular(L, half.mT, upper=False)
     values, vectors = torch.linalg.eigh((share + share.mT) / 2)
     kept = vectors * (-tau * values.clamp(0, 1)).exp()
     mask: Tensor = torch.linalg.solve_triangular(L.mT, kept @ vectors.mT @ L.mT, upper=True)
-    return mask
+    return mask.to(kind)

@@ -63,8 +63,9 @@ class ReinforceConfig(RunConfig):
         content = self.model_dump(mode="json")
         del content["data"]
         content["files"] = [file_hash(path) for path in self.data]
-        content["weights"] = weight_files(model_path)
-        # What an adapter holds counts, not where it lies.
+        # What a model or an adapter holds counts, not where it lies.
+        if weights := weight_files(model_path):
+            content["model"] = weights
         content["adapter"] = None if self.adapter is None else weight_files(adapter_folder(self.adapter))
         return digest_of(content)
 

@@ -68,7 +68,11 @@ class RunFolderCallback(TrainerCallback):
     ) -> TrainerControl:
         self.step_seconds.append(now() - self._begun)
         if self.progress is not None:
-            self.progress(state.global_step, state.max_steps, self._loss)
+            try:
+                self.progress(state.global_step, state.max_steps, self._loss)
+            except BrokenPipeError:
+                # Whoever started this has died: what there is is saved, as if it had been told to stop.
+                self.interrupted = True
         if self.interrupted:
             control.should_save = True
             control.should_training_stop = True
