@@ -29,7 +29,7 @@ WORLD = int(os.environ["WORLD_SIZE"])
 GLOBAL_BATCH = 16
 
 
-def train(settings: dict[str, Any], tokenizer: Any, folder: Path) -> dict[str, torch.Tensor]:
+def build(settings: dict[str, Any], tokenizer: Any, folder: Path) -> IsomerSFTTrainer:
     arguments = IsomerSFTConfig(
         **{
             "output_dir": str(folder / "out"),
@@ -54,7 +54,7 @@ def train(settings: dict[str, Any], tokenizer: Any, folder: Path) -> dict[str, t
     trainer = IsomerSFTTrainer(
         model=tiny_llama(tokenizer, **SHAPE).double(),
         args=arguments,
-        train_dataset=create_isomers(seed=3, size=8, cue="member", noise=0.2)[:],
+        train_dataset=create_isomers(seed=3, size=12, cue="member", noise=0.2)[:],
         processing_class=tokenizer,
         peft_config=LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=8, target_modules="all-linear"),
     )
@@ -62,6 +62,11 @@ def train(settings: dict[str, Any], tokenizer: Any, folder: Path) -> dict[str, t
         if value.requires_grad:
             generator = torch.Generator().manual_seed(len(name))
             value.data = torch.randn(value.shape, generator=generator, dtype=torch.float64) * 0.1
+    return trainer
+
+
+def train(trainer: IsomerSFTTrainer, **options: Any) -> dict[str, torch.Tensor]:
+    """Train, and return the gradients of the last step, or the factors where a method leaves none."""
     caught: dict[str, torch.Tensor] = {}
     clip = trainer.accelerator.clip_grad_norm_
 
@@ -76,7 +81,7 @@ def train(settings: dict[str, Any], tokenizer: Any, folder: Path) -> dict[str, t
         return clip(*args, **kwargs)
 
     trainer.accelerator.clip_grad_norm_ = catch  # type: ignore[method-assign]
-    trainer.train()
+    trainer.train(**options)
     return caught
 
 
@@ -90,7 +95,7 @@ def main() -> None:
         if name == "torchjd" and importlib.util.find_spec("torchjd") is None:
             continue
         try:
-            caught = train(settings, tokenizer, folder)
+            caught = train(build(settings, tokenizer, folder))
         except UserError as error:
             (folder / f"{name}.txt").write_text(str(error), encoding="utf-8")
             continue

@@ -206,18 +206,8 @@ def test_the_weight_of_consistency_follows_its_schedule(make_trainer: MakeTraine
     ],
 )
 def test_several_processes_equal_one(tmp_path: Path, processes: int, names: list[str]) -> None:
-    script = Path(__file__).with_name("run_methods.py")
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     for world in (1, processes):
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world}"]
-        done = subprocess.run(
-            [*command, str(script), str(tmp_path / f"of-{world}"), *names],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
+        torchrun(world, "run_methods.py", tmp_path / f"of-{world}", *names)
     for name in SEVERAL_PROCESSES.keys() & names:
         if name == "torchjd" and importlib.util.find_spec("torchjd") is None:
             continue
@@ -228,3 +218,25 @@ def test_several_processes_equal_one(tmp_path: Path, processes: int, names: list
             assert_same(several[0], other, 0.0)  # so that no process drifts from the others
     for name in ONE_BATCH:
         assert "train in one process" in (tmp_path / f"of-{processes}" / f"{name}.txt").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_several_processes_that_stop_within_an_epoch_go_on_with_the_same_rows(tmp_path: Path) -> None:
+    torchrun(2, "run_resumed.py", tmp_path)
+    for rank in range(2):
+        whole, resumed = (load_file(tmp_path / f"{name}.{rank}") for name in ("whole", "resumed"))
+        assert_same(whole, resumed)
+
+
+def torchrun(processes: int, script: str, *arguments: Any) -> None:
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    done = subprocess.run(
+        [*command, str(Path(__file__).with_name(script)), *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
