@@ -60,5 +60,5 @@ SEVERAL_PROCESSES: dict[str, Settings] = {
 
 EVERY: dict[str, Settings] = {**SEVERAL_PROCESSES, **ONE_BATCH}
 
-A_FEW = ("erm", "vrex", "sand_mask", "pcgrad", "iga", "iga, randomized", "iga, running", "iga, factors", "fish")
+A_FEW = ("erm", "sand_mask", "pcgrad", "iga, randomized", "iga, factors", "fish")
 """One of each way through the trainer that several processes share."""
