@@ -243,7 +243,10 @@ def test_numbers_that_yaml_reads_as_text(tmp_path: Path, content: dict[str, Any]
     assert load_config(config, ["training.learning_rate=1e-3"]).training["learning_rate"] == 1e-3
 
 
-@pytest.mark.parametrize("name", ["output_dir", "seed", "resume_from_checkpoint", "eval_strategy", "save_only_model"])
+@pytest.mark.parametrize(
+    "name",
+    ["output_dir", "seed", "resume_from_checkpoint", "eval_strategy", "save_only_model", "ignore_data_skip"],
+)
 def test_fields_that_the_run_sets_are_refused(content: dict[str, Any], name: str) -> None:
     content["training"][name] = "x"
     with pytest.raises(UserError, match=rf"training\.{name}: the run sets this itself"):

@@ -77,11 +77,10 @@ class StepObjective:
 
     def loss(self, method: LossMethod, tokens: Float[Tensor, " K"], shares: Shares) -> Float[Tensor, ""]:
         """This micro-batch's share of the loss, whose mean over processes, summed over micro-batches, is F."""
-        batches = self._batches
         if method.linear or self._coefficients is None:
             # Of a linear method, or a step of one micro-batch: its own share is all that counts.
             self.know(method, tokens, [shares])
-            batches = 1
+        value = self._value if method.linear else self._value / self._batches
         assert self._coefficients is not None
         by_loss, by_scale = self._coefficients
         linear = (by_loss * shares.losses).sum()
@@ -89,7 +88,7 @@ class StepObjective:
             linear = linear + (by_scale * shares.scale_gradients).sum()
         linear = linear * self._processes
         # The value is what the log should show; the gradient is the linear part's.
-        return linear + (self._value / batches - linear).detach()
+        return linear + (value - linear).detach()
 
     def loss_with_head(
         self, method: LossMethod, tokens: Float[Tensor, " K"], shares: Shares, head: HeadTokens

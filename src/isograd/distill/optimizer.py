@@ -56,7 +56,7 @@ class RawSecondMomentAdamW(torch.optim.Optimizer):
                     self._step(parameter, group, kept)
         return loss
 
-    def _kept_by_clipping(self) -> Tensor | float:
+    def _kept_by_clipping(self) -> float:
         """The factor by which ``grad`` was scaled since it was written."""
         written = [
             parameter
@@ -69,9 +69,9 @@ class RawSecondMomentAdamW(torch.optim.Optimizer):
         first = written[0].device
         now = torch.stack([torch.linalg.vector_norm(parameter.grad).to(first) for parameter in written]).norm()
         before = torch.stack([parameter.masked_norm.to(first) for parameter in written]).norm()
-        return torch.where(before > 0, now / before, 1.0)
+        return (now / before).item() if before > 0 else 1.0
 
-    def _step(self, parameter: Tensor, group: dict[str, Any], kept: Tensor | float) -> None:
+    def _step(self, parameter: Tensor, group: dict[str, Any], kept: float) -> None:
         grad = parameter.grad
         assert grad is not None
         raw = getattr(parameter, "raw_grad", None)
@@ -82,7 +82,7 @@ class RawSecondMomentAdamW(torch.optim.Optimizer):
             state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
         state["step"] += 1
         state["exp_avg"].lerp_(grad, 1 - first)
-        squared = grad if raw is None else raw * (kept.to(raw.device) if isinstance(kept, Tensor) else kept)
+        squared = grad if raw is None else raw * kept
         state["exp_avg_sq"].mul_(second).addcmul_(squared, squared, value=1 - second)
         corrected_root = (state["exp_avg_sq"] / (1 - second ** state["step"])).sqrt_().add_(group["eps"])
         parameter.mul_(1 - group["lr"] * group["weight_decay"])

@@ -164,7 +164,7 @@ def save_training(sets: Iterable[IsomerSet], path: Path, runs: Path) -> None:
     """
     new = path.with_name(f"new-{path.name}")
     save_isomers(sets, new)
-    if path.is_file() and file_hash(path) != file_hash(new) and any(runs.glob("*/run.json")):
+    if any(runs.glob("*/run.json")) and path.is_file() and file_hash(path) != file_hash(new):
         new.unlink()
         raise UserError(
             f"{path}: the runs beside it learnt from it, and the generator or a domain has changed since; choose "
