@@ -57,11 +57,8 @@ MONSTERS = {
     "hashes": "#" * 1_000_000,
     "line ends": "\n" * 1_000_000 + "Answer:",
 }
-# Stopped by the clock as the tower of powers is: the same way again.
-ALIKE = (
-    *("longer tower", "factorial of factorials", "nested roots", "power of a longer sum", "long product"),
-    *("no closed form", "sine of much", "remainder", "large set", "binomial"),
-)
+# Given up after as long as the tower of powers, and the last three after as long as the sine of much.
+ALIKE = ("longer tower", "nested roots", "power of a longer sum", "long product", "remainder", "large set", "binomial")
 
 PIECES = (
     *("\\frac{", "\\sqrt{", "\\boxed{", "\\text{", "\\left(", "\\right)", "\\pi", "\\infty", "\\cdot", "\\le "),
